@@ -1,0 +1,927 @@
+"""The elixir-coder models: an encoder-decoder transformer, with heads that judge code on its encoder.
+
+One attention class and one layer class per stack serve every form the configuration can ask for. What differs between
+BART, Pegasus, Marian and T5 is a value in the configuration, never a branch in a model of its own.
+
+Axes: B batch, S source length, T target length, D d_model, H heads, K keys, Q queries.
+
+Method: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; relative positions: Raffel et al. 2020, section 2.1,
+https://arxiv.org/abs/1910.10683; sinusoids in Marian's layout (all sines, then all cosines).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
+from transformers.generation import GenerationMixin
+from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    BaseModelOutputWithPastAndCrossAttentions,
+    Seq2SeqLMOutput,
+    Seq2SeqModelOutput,
+    SequenceClassifierOutput,
+)
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.utils import can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+try:
+    from .configuration_elixir_coder import ElixirCoderConfig
+except ImportError:
+    from configuration_elixir_coder import ElixirCoderConfig
+
+__all__ = [
+    "ElixirCoderEncoderModel",
+    "ElixirCoderForConditionalGeneration",
+    "ElixirCoderForMultiTask",
+    "ElixirCoderForSequenceClassification",
+    "ElixirCoderModel",
+    "ElixirCoderMultiTaskOutput",
+    "ElixirCoderPreTrainedModel",
+    "shift_tokens_right",
+]
+
+IGNORED = -100  # a label that counts in no loss, as everywhere in transformers
+
+
+def shift_tokens_right(labels: torch.Tensor, pad_token_id: int, decoder_start_token_id: int) -> torch.Tensor:
+    """What the decoder reads so that it predicts `labels`: (B, T) int64 -> (B, T) int64, ignored labels as padding."""
+    shifted = labels.new_full(labels.shape, decoder_start_token_id)
+    shifted[:, 1:] = labels[:, :-1]
+    return shifted.masked_fill(shifted == IGNORED, pad_token_id)
+
+
+# ---------------------------------------------------------------------------------------------------- norm, positions
+
+
+class ElixirCoderRMSNorm(nn.Module):
+    """Scale to unit root mean square, computed in float32. Source: https://arxiv.org/abs/1910.07467"""
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        wide = hidden.float()
+        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        return self.weight * wide.to(hidden.dtype)
+
+
+def build_norm(config: ElixirCoderConfig) -> nn.Module:
+    if config.norm_type == "rmsnorm":
+        return ElixirCoderRMSNorm(config.d_model, config.layer_norm_eps)
+    return nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+
+
+class ElixirCoderLearnedPositions(nn.Embedding):
+    """A table with one learned vector per position."""
+
+    def __init__(self, config: ElixirCoderConfig):
+        super().__init__(config.max_position_embeddings, config.d_model)
+
+    def forward(self, position_ids: torch.Tensor) -> torch.Tensor:
+        return super().forward(position_ids)
+
+
+class ElixirCoderSinusoidalPositions(nn.Module):
+    """Marian's table: p / 10000^(2i/D), sines in the first half, cosines in the second. Computed, never saved."""
+
+    def __init__(self, config: ElixirCoderConfig):
+        super().__init__()
+        self.shape = (config.max_position_embeddings, config.d_model)
+        self.register_buffer("weight", self.table(), persistent=False)
+
+    def table(self) -> torch.Tensor:
+        # In float64 at first: at position 4096 a float32 angle is off by 2e-4 rad, more than parity allows.
+        length, width = self.shape
+        frequencies = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64, device="cpu") / width)
+        angles = torch.arange(length, dtype=torch.float64, device="cpu")[:, None] * frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).float()
+
+    def forward(self, position_ids: torch.Tensor) -> torch.Tensor:
+        return F.embedding(position_ids, self.weight)
+
+
+class ElixirCoderRelativePositions(nn.Embedding):
+    """T5's bias: one learned number per head and bucket of distances, added to the attention scores of every layer."""
+
+    def __init__(self, config: ElixirCoderConfig, num_heads: int, is_decoder: bool):
+        super().__init__(config.relative_attention_num_buckets, num_heads)
+        self.max_distance = config.relative_attention_max_distance
+        self.is_decoder = is_decoder
+
+    def bucket(self, distance: torch.Tensor) -> torch.Tensor:
+        """Key position minus query position -> bucket, both int64: exact while near, logarithmic when far."""
+        num_buckets = self.num_embeddings
+        if self.is_decoder:
+            offset, distance = 0, (-distance).clamp(min=0)  # a key to the right is masked anyway
+        else:
+            num_buckets //= 2
+            offset, distance = (distance > 0) * num_buckets, distance.abs()
+        num_exact = num_buckets // 2
+        far = torch.log(distance.clamp(min=1).float() / num_exact) / math.log(self.max_distance / num_exact)
+        far = num_exact + (far * (num_buckets - num_exact)).long()
+        return offset + torch.where(distance < num_exact, distance, far.clamp(max=num_buckets - 1))
+
+    def forward(self, query_positions: torch.Tensor, key_positions: torch.Tensor) -> torch.Tensor:
+        """(B or 1, Q) and (B or 1, K) int64 -> (B or 1, H, Q, K) float."""
+        distance = key_positions[:, None, :] - query_positions[:, :, None]
+        return super().forward(self.bucket(distance)).permute(0, 3, 1, 2)
+
+
+def add_bias(mask: torch.Tensor | None, bias: torch.Tensor) -> torch.Tensor:
+    """One additive mask for all layers of a stack from what may be seen (boolean or additive) and a position bias."""
+    if mask is None:
+        return bias
+    if mask.dtype == torch.bool:
+        return torch.where(mask, bias, torch.finfo(bias.dtype).min)
+    return (mask + bias).clamp(min=torch.finfo(bias.dtype).min)
+
+
+def positions_from_mask(attention_mask: torch.Tensor | None, length: int, device: torch.device) -> torch.Tensor:
+    """Position of each of the last `length` tokens, not counting padding, so that left and right padding agree.
+
+    attention_mask: (B, at least length) with 1 for a real token, or None when all are. Returns (B or 1, length) int64.
+    """
+    if attention_mask is None or attention_mask.dim() != 2:
+        return torch.arange(length, device=device)[None]
+    return (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -length:]
+
+
+# ---------------------------------------------------------------------------------------------------------- attention
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention written out: (B, H, Q, head) over (B, H / groups, K, head) -> (B, Q, H, head) and weights (B, H, Q, K)."""
+    key = key.repeat_interleave(module.num_key_value_groups, dim=1)
+    value = value.repeat_interleave(module.num_key_value_groups, dim=1)
+    scores = query @ key.transpose(2, 3) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = F.dropout(scores.float().softmax(dim=-1).to(query.dtype), p=dropout, training=module.training)
+    return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+class ElixirCoderAttention(nn.Module):
+    """Multi-head or grouped-query attention, over the sequence itself or over the encoder's states."""
+
+    def __init__(self, config: ElixirCoderConfig, stack: str, layer_idx: int, is_causal: bool = False):
+        super().__init__()
+        num_heads = getattr(config, f"{stack}_attention_heads")
+        num_key_value_heads = config.key_value_heads(stack)
+        self.config = config
+        self.layer_idx = layer_idx
+        self.is_causal = is_causal
+        self.dropout = config.attention_dropout
+        self.head_dim = config.head_width(stack)
+        self.scaling = self.head_dim**-0.5
+        self.num_key_value_groups = num_heads // num_key_value_heads
+        self.q_proj = nn.Linear(config.d_model, num_heads * self.head_dim, bias=config.use_bias)
+        self.k_proj = nn.Linear(config.d_model, num_key_value_heads * self.head_dim, bias=config.use_bias)
+        self.v_proj = nn.Linear(config.d_model, num_key_value_heads * self.head_dim, bias=config.use_bias)
+        self.out_proj = nn.Linear(num_heads * self.head_dim, config.d_model, bias=config.use_bias)
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        key_value_states: torch.Tensor | None = None,
+        past_key_values: EncoderDecoderCache | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(B, Q, D) -> (B, Q, D) and, from eager attention only, the weights (B, H, Q, K).
+
+        `key_value_states`: the encoder's states (B, S, D); given, this is cross-attention, whose keys and values are
+        worked out once and then read from the cache.
+        """
+        query = self._heads(self.q_proj(hidden))
+        key, value = self._keys_and_values(hidden, key_value_states, past_key_values)
+        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        output, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=self.dropout if self.training else 0.0,
+            scaling=self.scaling,
+            **kwargs,
+        )
+        return self.out_proj(output.reshape(*hidden.shape[:-1], -1)), weights
+
+    def _heads(self, projected: torch.Tensor) -> torch.Tensor:
+        return projected.view(*projected.shape[:-1], -1, self.head_dim).transpose(1, 2)
+
+    def _keys_and_values(
+        self,
+        hidden: torch.Tensor,
+        key_value_states: torch.Tensor | None,
+        past_key_values: EncoderDecoderCache | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        is_cross_attention = key_value_states is not None
+        if past_key_values is not None and is_cross_attention and past_key_values.is_updated.get(self.layer_idx):
+            cached = past_key_values.cross_attention_cache.layers[self.layer_idx]
+            return cached.keys, cached.values
+
+        states = key_value_states if is_cross_attention else hidden
+        key, value = self._heads(self.k_proj(states)), self._heads(self.v_proj(states))
+        if past_key_values is None:
+            return key, value
+        if is_cross_attention:
+            past_key_values.is_updated[self.layer_idx] = True
+            return past_key_values.cross_attention_cache.update(key, value, self.layer_idx)
+        return past_key_values.self_attention_cache.update(key, value, self.layer_idx)
+
+
+# ------------------------------------------------------------------------------------------------------------- layers
+
+
+class ElixirCoderLayer(GradientCheckpointingLayer):
+    """What both kinds of layer share: self-attention, feed-forward, and where their norms and dropouts stand."""
+
+    def __init__(self, config: ElixirCoderConfig, stack: str, layer_idx: int):
+        super().__init__()
+        ffn_dim = getattr(config, f"{stack}_ffn_dim")
+        self.is_pre_norm = config.norm_position == "pre"
+        self.dropout = config.dropout
+        self.activation_dropout = config.activation_dropout
+        self.activation = ACT2FN[config.activation_function]
+        self.self_attn = ElixirCoderAttention(config, stack, layer_idx, is_causal=stack == "decoder")
+        self.self_attn_layer_norm = build_norm(config)
+        self.fc1 = nn.Linear(config.d_model, ffn_dim, bias=config.use_bias)
+        self.fc_gate = nn.Linear(config.d_model, ffn_dim, bias=config.use_bias) if config.gated_ffn else None
+        self.fc2 = nn.Linear(ffn_dim, config.d_model, bias=config.use_bias)
+        self.final_layer_norm = build_norm(config)
+
+    def residual(self, hidden: torch.Tensor, norm: nn.Module, sublayer: Callable) -> torch.Tensor:
+        """Add what `sublayer` makes of `hidden`, with the norm before it or after the sum."""
+        update = sublayer(norm(hidden) if self.is_pre_norm else hidden)
+        update = update[0] if isinstance(update, tuple) else update
+        hidden = hidden + F.dropout(update, p=self.dropout, training=self.training)
+        return hidden if self.is_pre_norm else norm(hidden)
+
+    def feed_forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        if self.fc_gate is None:
+            inner = self.activation(self.fc1(hidden))
+        else:
+            inner = self.activation(self.fc_gate(hidden)) * self.fc1(hidden)
+        return self.fc2(F.dropout(inner, p=self.activation_dropout, training=self.training))
+
+
+class ElixirCoderEncoderLayer(ElixirCoderLayer):
+    def __init__(self, config: ElixirCoderConfig, layer_idx: int):
+        super().__init__(config, "encoder", layer_idx)
+
+    def forward(self, hidden: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Any) -> torch.Tensor:
+        hidden = self.residual(
+            hidden, self.self_attn_layer_norm, lambda x: self.self_attn(x, attention_mask=attention_mask, **kwargs)
+        )
+        return self.residual(hidden, self.final_layer_norm, self.feed_forward)
+
+
+class ElixirCoderDecoderLayer(ElixirCoderLayer):
+    def __init__(self, config: ElixirCoderConfig, layer_idx: int):
+        super().__init__(config, "decoder", layer_idx)
+        self.encoder_attn = ElixirCoderAttention(config, "decoder", layer_idx)
+        self.encoder_attn_layer_norm = build_norm(config)
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        encoder_hidden_states: torch.Tensor,
+        encoder_attention_mask: torch.Tensor | None,
+        past_key_values: EncoderDecoderCache | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        hidden = self.residual(
+            hidden,
+            self.self_attn_layer_norm,
+            lambda x: self.self_attn(
+                x, attention_mask=attention_mask, past_key_values=past_key_values, **kwargs
+            ),
+        )
+        hidden = self.residual(
+            hidden,
+            self.encoder_attn_layer_norm,
+            lambda x: self.encoder_attn(
+                x,
+                attention_mask=encoder_attention_mask,
+                key_value_states=encoder_hidden_states,
+                past_key_values=past_key_values,
+                **kwargs,
+            ),
+        )
+        return self.residual(hidden, self.final_layer_norm, self.feed_forward)
+
+
+# ------------------------------------------------------------------------------------------------------------- stacks
+
+
+class ElixirCoderPreTrainedModel(PreTrainedModel):
+    """Initialisation, loading and the vectors that every model with an encoder can give."""
+
+    config: ElixirCoderConfig
+    config_class = ElixirCoderConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["ElixirCoderEncoderLayer", "ElixirCoderDecoderLayer"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = True
+    _can_compile_fullgraph = True
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, ElixirCoderSinusoidalPositions):
+            init.copy_(module.weight, module.table())  # not in any checkpoint, so each load makes it anew
+
+    def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
+        """`tie_word_embeddings=False` unties the head alone: both stacks always read one input table."""
+        if all_submodels:
+            return super().get_expanded_tied_weights_keys(all_submodels=True)
+        tied = dict(self._tied_weights_keys or {})
+        if not self.config.tie_word_embeddings:
+            tied.pop("lm_head.weight", None)
+        if not self.config.share_position_embeddings:
+            tied.pop("decoder.embed_positions.weight", None)
+        return tied
+
+    def encode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """One unit vector per sequence, so that a dot product is a cosine.
+
+        input_ids: (B, S) int64. attention_mask: (B, S), 1 for a real token; None when all are.
+        Returns (B, D) float32. Raises ValueError for a sequence of padding only.
+        """
+        hidden = self.get_encoder()(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return F.normalize(masked_mean(hidden, attention_mask).float(), dim=-1)
+
+
+def masked_mean(hidden: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    """Mean of the states of real tokens: (B, S, D) and (B, S) or None -> (B, D)."""
+    if attention_mask is None:
+        return hidden.mean(dim=1)
+    mask = attention_mask.to(hidden.dtype)
+    if not torch.compiler.is_compiling() and not attention_mask.any(dim=1).all():
+        raise ValueError(f"sequence {int((~attention_mask.any(dim=1)).nonzero()[0])} of the batch is only padding")
+    return (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+
+class ElixirCoderStack(ElixirCoderPreTrainedModel):
+    """What encoder and decoder share: tokens and positions in, the first hidden states out."""
+
+    def __init__(self, config: ElixirCoderConfig, stack: str, embed_tokens: nn.Embedding):
+        super().__init__(config)
+        self.embed_tokens = embed_tokens
+        self.embed_scale = math.sqrt(config.d_model) if config.scale_embedding else 1.0
+        if config.position_embedding_type == "learned":
+            self.embed_positions = ElixirCoderLearnedPositions(config)
+        elif config.position_embedding_type == "sinusoidal":
+            self.embed_positions = ElixirCoderSinusoidalPositions(config)
+        else:
+            num_heads = getattr(config, f"{stack}_attention_heads")
+            self.embed_positions = ElixirCoderRelativePositions(config, num_heads, is_decoder=stack == "decoder")
+        self.layernorm_embedding = build_norm(config) if config.layernorm_embedding else None
+        layer_class = ElixirCoderEncoderLayer if stack == "encoder" else ElixirCoderDecoderLayer
+        self.layers = nn.ModuleList(layer_class(config, index) for index in range(getattr(config, f"{stack}_layers")))
+        self.layer_norm = build_norm(config) if config.norm_position == "pre" else None
+        self.gradient_checkpointing = False
+
+    @property
+    def has_relative_positions(self) -> bool:
+        return isinstance(self.embed_positions, ElixirCoderRelativePositions)
+
+    def embed(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, position_ids: torch.Tensor
+    ) -> torch.Tensor:
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids) * self.embed_scale
+        hidden = inputs_embeds
+        if not self.has_relative_positions:
+            hidden = hidden + self.embed_positions(position_ids).to(hidden.dtype)
+        if self.layernorm_embedding is not None:
+            hidden = self.layernorm_embedding(hidden)
+        return F.dropout(hidden, p=self.config.dropout, training=self.training)
+
+    def finish(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden if self.layer_norm is None else self.layer_norm(hidden)
+
+    def check_input(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, num_past: int = 0
+    ) -> tuple[int, torch.device]:
+        """Length and device of what is read. Raises ValueError when it is given twice, not at all, or too long."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        given = input_ids if inputs_embeds is None else inputs_embeds
+        limit = self.config.max_position_embeddings
+        if isinstance(num_past, int) and num_past + given.shape[1] > limit:
+            raise ValueError(
+                f"the sequence has {num_past + given.shape[1]} tokens, more than max_position_embeddings={limit}; "
+                "shorten or split it"
+            )
+        return given.shape[1], given.device
+
+
+class ElixirCoderEncoder(ElixirCoderStack):
+    """Reads the whole source at once: (B, S) tokens -> (B, S, D) states."""
+
+    _can_record_outputs = {"hidden_states": ElixirCoderEncoderLayer, "attentions": ElixirCoderAttention}
+
+    def __init__(self, config: ElixirCoderConfig, embed_tokens: nn.Embedding):
+        super().__init__(config, "encoder", embed_tokens)
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutput:
+        length, device = self.check_input(input_ids, inputs_embeds)
+        index = torch.arange(length, device=device)[None] if position_ids is None else position_ids
+        if position_ids is None and not self.has_relative_positions:
+            position_ids = positions_from_mask(attention_mask, length, device)
+        hidden = self.embed(input_ids, inputs_embeds, position_ids)
+        mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden, attention_mask=attention_mask)
+        if self.has_relative_positions:
+            mask = add_bias(mask, self.embed_positions(index, index).to(hidden.dtype))
+        for layer in self.layers:
+            hidden = layer(hidden, mask, **kwargs)
+        return BaseModelOutput(last_hidden_state=self.finish(hidden))
+
+
+class ElixirCoderDecoder(ElixirCoderStack):
+    """Writes token by token, reading what it wrote and the encoder's states: (B, T) tokens -> (B, T, D) states."""
+
+    _can_record_outputs = {
+        "hidden_states": ElixirCoderDecoderLayer,
+        "attentions": OutputRecorder(ElixirCoderAttention, index=1, layer_name="self_attn"),
+        "cross_attentions": OutputRecorder(ElixirCoderAttention, index=1, layer_name="encoder_attn"),
+    }
+
+    def __init__(self, config: ElixirCoderConfig, embed_tokens: nn.Embedding):
+        super().__init__(config, "decoder", embed_tokens)
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        encoder_hidden_states: torch.Tensor | None = None,
+        encoder_attention_mask: torch.Tensor | None = None,
+        past_key_values: EncoderDecoderCache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPastAndCrossAttentions:
+        if use_cache and past_key_values is None:
+            past_key_values = EncoderDecoderCache(
+                DynamicCache(config=self.config), DynamicCache(config=self.config)
+            )
+        num_past = 0 if past_key_values is None else past_key_values.get_seq_length()
+        length, device = self.check_input(input_ids, inputs_embeds, num_past)
+        index = torch.arange(length, device=device)[None] + num_past
+        is_padded = attention_mask is not None and attention_mask.dim() == 2
+        positions = positions_from_mask(attention_mask, length, device) if is_padded else index
+        hidden = self.embed(input_ids, inputs_embeds, positions)
+
+        self_cache = None if past_key_values is None else past_key_values.self_attention_cache
+        mask = create_causal_mask(
+            config=self.config,
+            inputs_embeds=hidden,
+            attention_mask=attention_mask,
+            past_key_values=self_cache,
+            allow_is_causal_skip=not self.has_relative_positions,
+        )
+        encoder_mask = create_bidirectional_mask(
+            config=self.config,
+            inputs_embeds=hidden,
+            attention_mask=encoder_attention_mask,
+            encoder_hidden_states=encoder_hidden_states,
+        )
+        if self.has_relative_positions:
+            num_keys = length if self_cache is None else self_cache.get_mask_sizes(length, 0)[0]
+            keys = torch.arange(num_keys, device=device)[None]
+            mask = add_bias(mask, self.embed_positions(index, keys).to(hidden.dtype))
+        for layer in self.layers:
+            hidden = layer(
+                hidden, mask, encoder_hidden_states, encoder_mask, past_key_values=past_key_values, **kwargs
+            )
+        return BaseModelOutputWithPastAndCrossAttentions(
+            last_hidden_state=self.finish(hidden), past_key_values=past_key_values
+        )
+
+
+# ------------------------------------------------------------------------------------------------------------- models
+
+
+class ElixirCoderEncoderModel(ElixirCoderPreTrainedModel):
+    """The encoder alone, for vectors and search. Reads the weights of any elixir-coder checkpoint."""
+
+    base_model_prefix = "model"
+    _tied_weights_keys = {"encoder.embed_tokens.weight": "shared.weight"}
+    _keys_to_ignore_on_load_unexpected = [r"decoder\.", r"lm_head", r"_heads?\."]
+
+    def __init__(self, config: ElixirCoderConfig):
+        super().__init__(config)
+        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.encoder = ElixirCoderEncoder(config, self.shared)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.shared
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.shared = self.encoder.embed_tokens = value
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutput:
+        """(B, S) -> `last_hidden_state` (B, S, D)."""
+        return self.encoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            position_ids=position_ids,
+            **kwargs,
+        )
+
+
+class ElixirCoderModel(ElixirCoderPreTrainedModel):
+    """Encoder and decoder without a head."""
+
+    _tied_weights_keys = {
+        "encoder.embed_tokens.weight": "shared.weight",
+        "decoder.embed_tokens.weight": "shared.weight",
+        "decoder.embed_positions.weight": "encoder.embed_positions.weight",
+    }
+
+    def __init__(self, config: ElixirCoderConfig):
+        super().__init__(config)
+        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.encoder = ElixirCoderEncoder(config, self.shared)
+        self.decoder = ElixirCoderDecoder(config, self.shared)
+        if config.share_position_embeddings:
+            self.decoder.embed_positions = self.encoder.embed_positions
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.shared
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.shared = self.encoder.embed_tokens = self.decoder.embed_tokens = value
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.Tensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        encoder_outputs: BaseModelOutput | tuple | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        decoder_inputs_embeds: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqModelOutput:
+        """(B, S) source and (B, T) target -> `last_hidden_state` (B, T, D).
+
+        Without `decoder_input_ids` the decoder reads the source shifted right, as BART does.
+        """
+        if decoder_input_ids is None and decoder_inputs_embeds is None:
+            if input_ids is None:
+                raise ValueError("give decoder_input_ids, or input_ids that can be shifted right to stand for them")
+            decoder_input_ids = shift_tokens_right(
+                input_ids, self.config.pad_token_id, self.config.decoder_start_token_id
+            )
+        if encoder_outputs is None:
+            encoder_outputs = self.encoder(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                inputs_embeds=inputs_embeds,
+                position_ids=position_ids,
+                return_dict=True,
+                **kwargs,
+            )
+        elif not isinstance(encoder_outputs, BaseModelOutput):
+            encoder_outputs = BaseModelOutput(*encoder_outputs)
+        decoder_outputs = self.decoder(
+            input_ids=decoder_input_ids,
+            attention_mask=decoder_attention_mask,
+            encoder_hidden_states=encoder_outputs.last_hidden_state,
+            encoder_attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            inputs_embeds=decoder_inputs_embeds,
+            use_cache=use_cache,
+            return_dict=True,
+            **kwargs,
+        )
+        return Seq2SeqModelOutput(
+            last_hidden_state=decoder_outputs.last_hidden_state,
+            past_key_values=decoder_outputs.past_key_values,
+            decoder_hidden_states=decoder_outputs.hidden_states,
+            decoder_attentions=decoder_outputs.attentions,
+            cross_attentions=decoder_outputs.cross_attentions,
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            encoder_hidden_states=encoder_outputs.hidden_states,
+            encoder_attentions=encoder_outputs.attentions,
+        )
+
+
+class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, GenerationMixin):
+    """Writes: code, tests, questions and explanations, told apart by the task token that opens the source."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.shared.weight"}
+    _keys_to_ignore_on_load_unexpected = [r"(quality|security|clarification)_head\."]
+
+    def __init__(self, config: ElixirCoderConfig):
+        super().__init__(config)
+        self.model = ElixirCoderModel(config)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.task_heads = nn.ModuleDict(
+            {name: nn.Linear(config.d_model, config.vocab_size, bias=False) for name in config.separate_decoder_heads}
+        )
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.Tensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        encoder_outputs: BaseModelOutput | tuple | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        decoder_inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        decoder_head: str | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqLMOutput:
+        """(B, S) source, (B, T) target -> `logits` (B, T, vocabulary), and `loss` when `labels` are given.
+
+        labels: (B, T) int64, -100 where no loss is wanted; without `decoder_input_ids` the decoder reads them shifted.
+        num_items_in_batch: divide the summed loss by it instead of by the labels of this batch, so that gradient
+        accumulation weighs every token alike. decoder_head: one of `config.separate_decoder_heads`.
+        """
+        if labels is not None:
+            use_cache = False
+            if decoder_input_ids is None and decoder_inputs_embeds is None:
+                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            encoder_outputs=encoder_outputs,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            decoder_inputs_embeds=decoder_inputs_embeds,
+            use_cache=use_cache,
+            return_dict=True,
+            **kwargs,
+        )
+        logits = self._output_matrix(decoder_head)(outputs.last_hidden_state)
+        loss = None if labels is None else generation_loss(logits, labels, num_items_in_batch)
+        return Seq2SeqLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            decoder_hidden_states=outputs.decoder_hidden_states,
+            decoder_attentions=outputs.decoder_attentions,
+            cross_attentions=outputs.cross_attentions,
+            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
+            encoder_hidden_states=outputs.encoder_hidden_states,
+            encoder_attentions=outputs.encoder_attentions,
+        )
+
+    def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
+        return shift_tokens_right(labels, self.config.pad_token_id, self.config.decoder_start_token_id)
+
+    def _output_matrix(self, decoder_head: str | None) -> nn.Module:
+        if decoder_head is None:
+            return self.lm_head
+        if decoder_head not in self.task_heads:
+            names = ", ".join(self.task_heads) or "none"
+            raise ValueError(f"no decoder head called {decoder_head!r}; this model's separate_decoder_heads: {names}")
+        return self.task_heads[decoder_head]
+
+
+def generation_loss(
+    logits: torch.Tensor, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+) -> torch.Tensor:
+    """Cross-entropy in float32 over the labels that are not -100: their mean, or their sum / `num_items_in_batch`."""
+    reduction = "mean" if num_items_in_batch is None else "sum"
+    loss = F.cross_entropy(
+        logits.float().view(-1, logits.shape[-1]),
+        labels.to(logits.device).view(-1),
+        ignore_index=IGNORED,
+        reduction=reduction,
+    )
+    return loss if num_items_in_batch is None else loss / num_items_in_batch
+
+
+# -------------------------------------------------------------------------------------------------- heads that judge
+
+
+class ElixirCoderClassificationHead(nn.Module):
+    """An MLP from the mean encoder state (B, D) to one logit per label (B, labels)."""
+
+    def __init__(self, config: ElixirCoderConfig, num_labels: int):
+        super().__init__()
+        widths = [config.d_model, *config.classifier_hidden_dims]
+        self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+        self.norms = nn.ModuleList(nn.LayerNorm(b) if config.classifier_norm else nn.Identity() for b in widths[1:])
+        self.activation = nn.Tanh() if config.classifier_activation == "tanh" else ACT2FN[config.classifier_activation]
+        self.has_residual = config.classifier_residual
+        self.dropout = config.classifier_dropout
+        self.out_proj = nn.Linear(widths[-1], num_labels)
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        hidden = F.dropout(pooled, p=self.dropout, training=self.training)
+        for dense, norm in zip(self.dense, self.norms):
+            update = F.dropout(self.activation(norm(dense(hidden))), p=self.dropout, training=self.training)
+            hidden = hidden + update if self.has_residual and update.shape == hidden.shape else update
+        return self.out_proj(hidden)
+
+
+def multi_label_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean binary cross-entropy over the (B, labels) entries that are not -100; 0 when all are."""
+    is_known = labels != IGNORED
+    loss = F.binary_cross_entropy_with_logits(logits.float(), labels.clamp(min=0).float(), reduction="none")
+    return (loss * is_known).sum() / is_known.sum().clamp(min=1)
+
+
+@dataclass
+class ElixirCoderMultiTaskOutput(Seq2SeqLMOutput):
+    """Everything one forward of `ElixirCoderForMultiTask` gives; `loss` is the weighted sum of the losses present."""
+
+    quality_logits: torch.Tensor | None = None
+    security_logits: torch.Tensor | None = None
+    clarification_logits: torch.Tensor | None = None
+    generation_loss: torch.Tensor | None = None
+    quality_loss: torch.Tensor | None = None
+    security_loss: torch.Tensor | None = None
+    clarification_loss: torch.Tensor | None = None
+
+
+class ElixirCoderForMultiTask(ElixirCoderForConditionalGeneration):
+    """Writes and judges in one forward: the decoder's logits, and quality, security and clarification logits."""
+
+    _keys_to_ignore_on_load_unexpected = None
+
+    def __init__(self, config: ElixirCoderConfig):
+        super().__init__(config)
+        self.quality_head = ElixirCoderClassificationHead(config, config.num_quality_labels)
+        self.security_head = ElixirCoderClassificationHead(config, config.num_security_labels)
+        self.clarification_head = ElixirCoderClassificationHead(config, 1)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        quality_labels: torch.Tensor | None = None,
+        security_labels: torch.Tensor | None = None,
+        clarification_labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> ElixirCoderMultiTaskOutput:
+        """As `ElixirCoderForConditionalGeneration`, and besides, from the same encoder states:
+
+        `quality_logits` (B, quality labels), `security_logits` (B, security labels), `clarification_logits` (B,).
+        quality_labels, security_labels: the same shapes, 1 given, 0 not, -100 unknown. clarification_labels: (B,)
+        likewise. Each kind of label that is given adds its loss, times `config.loss_weights`, to `loss`.
+        """
+        written = super().forward(
+            input_ids=input_ids, attention_mask=attention_mask, labels=labels, return_dict=True, **kwargs
+        )
+        pooled = masked_mean(written.encoder_last_hidden_state, attention_mask)
+        judged = {
+            "quality": self.quality_head(pooled),
+            "security": self.security_head(pooled),
+            "clarification": self.clarification_head(pooled).squeeze(-1),
+        }
+        given = {"quality": quality_labels, "security": security_labels, "clarification": clarification_labels}
+        losses = {kind: multi_label_loss(judged[kind], value) for kind, value in given.items() if value is not None}
+        if written.loss is not None:
+            losses["generation"] = written.loss
+        total = sum(self.config.loss_weights[kind] * loss for kind, loss in losses.items()) if losses else None
+        return ElixirCoderMultiTaskOutput(
+            **dict(written) | {"loss": total},
+            **{f"{kind}_logits": logits for kind, logits in judged.items()},
+            **{f"{kind}_loss": loss for kind, loss in losses.items()},
+        )
+
+
+class ElixirCoderForSequenceClassification(ElixirCoderPreTrainedModel):
+    """Labels for a whole text, from the encoder alone.
+
+    With the configuration's own labels it reads the quality and the security head of a multi-task checkpoint, side by
+    side. Given other labels (`num_labels=...` or `id2label=...`) it has a fresh `classification_head` to train.
+    """
+
+    _tied_weights_keys = {"model.encoder.embed_tokens.weight": "model.shared.weight"}
+    _keys_to_ignore_on_load_unexpected = [r"decoder\.", r"lm_head", r"task_heads\.", r"clarification_head\."]
+
+    def __init__(self, config: ElixirCoderConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = ElixirCoderEncoderModel(config)
+        if list(config.id2label.values()) == config.quality_labels + config.security_labels:
+            self.quality_head = ElixirCoderClassificationHead(config, config.num_quality_labels)
+            self.security_head = ElixirCoderClassificationHead(config, config.num_security_labels)
+        else:
+            self.classification_head = ElixirCoderClassificationHead(config, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> SequenceClassifierOutput:
+        """(B, S) -> `logits` (B, labels), and `loss` when `labels` are given.
+
+        labels: (B, labels) of 0, 1 or -100 for multi-label problems, (B,) class numbers or values for the others; the
+        kind is `config.problem_type`, or for fresh heads follows from shape and dtype, as in transformers.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            return_dict=True,
+            **kwargs,
+        )
+        pooled = masked_mean(outputs.last_hidden_state, attention_mask)
+        if hasattr(self, "classification_head"):
+            logits = self.classification_head(pooled)
+        else:
+            logits = torch.cat([self.quality_head(pooled), self.security_head(pooled)], dim=-1)
+        return SequenceClassifierOutput(
+            loss=None if labels is None else self._loss(logits, labels),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        problem = self.config.problem_type
+        if problem is None:
+            is_whole = not labels.is_floating_point()
+            problem = "regression" if self.num_labels == 1 else "single_label_classification" if is_whole else None
+        if problem == "regression":
+            return F.mse_loss(logits.float().squeeze(-1), labels.float().squeeze(-1))
+        if problem == "single_label_classification":
+            return F.cross_entropy(logits.float(), labels.view(-1))
+        return multi_label_loss(logits, labels)
+
+
+ElixirCoderConfig.register_for_auto_class()
+ElixirCoderModel.register_for_auto_class("AutoModel")
+ElixirCoderEncoderModel.register_for_auto_class("AutoModelForTextEncoding")
+ElixirCoderForConditionalGeneration.register_for_auto_class("AutoModelForSeq2SeqLM")
+ElixirCoderForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+ElixirCoderForMultiTask.register_for_auto_class("AutoModelForPreTraining")

@@ -1,0 +1,65 @@
+"""What every self-supervised task starts from, and the pair it makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from elixir_coder.errors import CheckpointError
+
+
+class Window(NamedTuple):
+    """A run of tokens of one file. tokens: (length,) integers. is_end: whether the file ends with it."""
+
+    tokens: np.ndarray
+    is_end: bool
+
+
+class Pair(NamedTuple):
+    """One training row as token ids: what the encoder reads, and what the decoder is to write."""
+
+    source: list[int]
+    target: list[int]
+
+
+class Task(Protocol):
+    """A task makes a pair of a window; all its randomness comes from `rng`, so the same seed gives the same pair."""
+
+    def __call__(self, window: Window, rng: np.random.Generator) -> Pair: ...
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Ids of the tokens that tasks write, looked up once."""
+
+    eos: int
+    code: int
+    fim_prefix: int
+    fim_middle: int
+    fim_suffix: int
+    sentinels: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+        """Raises CheckpointError naming the first token that the tokenizer does not have."""
+
+        def id_of(token: str) -> int:
+            index = tokenizer.convert_tokens_to_ids(token)
+            if not isinstance(index, int) or index == tokenizer.unk_token_id:
+                raise CheckpointError(
+                    f"the tokenizer at {tokenizer.name_or_path} has no token {token}; train on one made by "
+                    "`elixir-coder tokenizer train`"
+                )
+            return index
+
+        return cls(
+            eos=id_of("</s>"),
+            code=id_of("<code>"),
+            fim_prefix=id_of("<fim_prefix>"),
+            fim_middle=id_of("<fim_middle>"),
+            fim_suffix=id_of("<fim_suffix>"),
+            sentinels=tuple(id_of(f"<extra_id_{index}>") for index in range(100)),
+        )

@@ -1,0 +1,172 @@
+"""Write Elixir after a prompt, or between a prefix and a suffix, with a model folder.
+
+    generator = Generator(".")
+    print(generator.generate("defmodule Stack do\n"))
+    for piece in generator.stream("defmodule Stack do\n"):
+        print(piece, end="")
+
+What the user gives is always read as text: a `</s>` or `<fim_middle>` in it is spelled out, never a special token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from elixir_coder.errors import InputError
+
+DEFAULT_MODEL = Path(__file__).resolve().parents[2]  # a checkout is a model folder
+
+
+class Generator:
+    """A loaded model and its tokenizer. Raises CheckpointError when the folder cannot be used."""
+
+    def __init__(self, folder: Path | str = DEFAULT_MODEL):
+        from elixir_coder.checkpoint import load_model, load_tokenizer
+        from elixir_coder.tasks.window import SpecialTokens
+
+        self.tokenizer = load_tokenizer(folder)
+        self.model = load_model(folder, tokenizer=self.tokenizer)
+        self.special = SpecialTokens.of(self.tokenizer)
+
+    def generate(self, prompt: str, suffix: str | None = None, **settings: Any) -> str:
+        """The text that follows `prompt`, or stands between it and `suffix`.
+
+        settings: as for `stream`. Raises InputError for an empty prompt or one longer than the model reads.
+        """
+        return "".join(self.stream(prompt, suffix, **settings))
+
+    def stream(
+        self,
+        prompt: str,
+        suffix: str | None = None,
+        *,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 0.95,
+        num_beams: int = 1,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """The same text piece by piece as it is written; with beams, in one piece at the end.
+
+        temperature: 0 takes the likeliest token every time; above 0 samples from the `top_p` nucleus, the same way
+        for the same `seed`.
+        """
+        source = self.source_ids(prompt, suffix)
+        arguments: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
+        if temperature > 0:
+            arguments |= {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
+        yield from self._run(source, arguments, seed)
+
+    def source_ids(self, prompt: str, suffix: str | None = None) -> list[int]:
+        """What the encoder reads, as token ids; the layouts are those of `tasks/complete.py` and `tasks/infill.py`."""
+        if not prompt.strip() and not (suffix or "").strip():
+            raise InputError("the prompt is empty; give the beginning of some Elixir, e.g. 'defmodule Stack do'")
+        special = self.special
+        before = self._tokens(prompt)
+        if suffix is None:
+            source = [special.code, *before, special.eos]
+        else:
+            after = self._tokens(suffix)
+            source = [special.fim_prefix, *before, special.fim_suffix, *after, special.fim_middle, special.eos]
+        limit = self.model.config.max_position_embeddings
+        if len(source) > limit:
+            raise InputError(f"the input has {len(source)} tokens, the model reads {limit}; shorten it")
+        return source
+
+    def _tokens(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+
+    def _run(self, source: list[int], arguments: dict[str, Any], seed: int | None) -> Iterator[str]:
+        import torch
+        from transformers import TextIteratorStreamer
+
+        if seed is not None:
+            torch.manual_seed(seed)
+        input_ids = torch.tensor([source], device=self.model.device)
+        inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+        if arguments["num_beams"] > 1:
+            output = self.model.generate(**inputs, **arguments)
+            yield self.tokenizer.decode(output[0], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            return
+        streamer = TextIteratorStreamer(
+            self.tokenizer, skip_special_tokens=True, clean_up_tokenization_spaces=False, timeout=600
+        )
+        failures: list[Exception] = []
+
+        def generate() -> None:
+            try:
+                self.model.generate(**inputs, **arguments, streamer=streamer)
+            except Exception as error:  # handed to the reader, who would otherwise wait for ever
+                failures.append(error)
+                streamer.end()
+
+        thread = Thread(target=generate, daemon=True)
+        thread.start()
+        yield from streamer
+        thread.join()
+        if failures:
+            raise failures[0]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `elixir-coder generate`."""
+    parser = subparsers.add_parser(
+        "generate",
+        help="write Elixir after a prompt",
+        description="Write Elixir after a prompt, or into the hole before --suffix. The prompt is printed first.",
+    )
+    parser.add_argument("prompt", help="beginning of the code, or - to read it from standard input")
+    parser.add_argument("--suffix", help="what stands after the hole; the model writes what is between")
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="model folder (default: the shipped model)")
+    parser.add_argument("--max_new_tokens", type=int, default=256, help="longest completion (default: 256)")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default), above 0 samples")
+    parser.add_argument("--top_p", type=float, default=0.95, help="nucleus to sample from (default: 0.95)")
+    parser.add_argument("--num_beams", type=int, default=1, help="beams to search with (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of sampling (default: 0)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the prompt, then what the model writes as it writes it, then the suffix."""
+    prompt = read_text(sys.stdin.buffer.read(), "standard input") if args.prompt == "-" else args.prompt
+    check_settings(args)
+    generator = Generator(args.model)
+    pieces = generator.stream(
+        prompt,
+        args.suffix,
+        max_new_tokens=args.max_new_tokens,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        num_beams=args.num_beams,
+        seed=args.seed,
+    )
+    first = next(pieces, "")  # what is wrong with the input is said before anything is printed
+    for piece in (prompt, first):
+        print(piece, end="", flush=True)
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print(args.suffix or "")
+    return 0
+
+
+def check_settings(args: argparse.Namespace) -> None:
+    """Raise InputError for a setting outside its range."""
+    if args.max_new_tokens < 1 or args.num_beams < 1:
+        raise InputError("--max_new_tokens and --num_beams must be at least 1")
+    if args.temperature < 0 or not 0 < args.top_p <= 1:
+        raise InputError("--temperature must be at least 0 and --top_p in (0, 1]")
+    if args.temperature > 0 and args.num_beams > 1:
+        raise InputError("--num_beams searches for the likeliest text; use it with --temperature 0")
+
+
+def read_text(data: bytes, name: str) -> str:
+    """Decode UTF-8, or raise InputError that says where it is broken."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from error

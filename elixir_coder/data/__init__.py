@@ -1,0 +1,1 @@
+"""Sources of Elixir code -> cleaned, licensed, split parquet shards of `Example`."""

@@ -4,6 +4,9 @@ One encoder-decoder wide enough to contain its relatives: BART, mBART, Pegasus, 
 fields (see `elixir_coder/release/interop.py`). Names follow BART in transformers.
 """
 
+import types
+import typing
+from itertools import pairwise
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -59,6 +62,11 @@ _CHOICES = {
     "norm_position": ("pre", "post"),
     "position_embedding_type": ("sinusoidal", "learned", "rotary", "alibi", "relative"),
 }
+_POSITIVE = (
+    "vocab_size d_model encoder_layers decoder_layers encoder_attention_heads decoder_attention_heads"
+    " num_key_value_heads head_dim hidden_ffn_multiplier encoder_ffn_dim decoder_ffn_dim max_position_embeddings"
+    " layer_norm_eps init_std"
+).split()
 _NOT_BUILT = {"position_embedding_type": ("rotary", "alibi"), "cross_attention_gate": (True,)}
 
 
@@ -71,6 +79,7 @@ _AUTO_MAP = {
     "AutoModelForSequenceClassification": "modeling_elixir_coder.ElixirCoderForSequenceClassification",
     "AutoModelForPreTraining": "modeling_elixir_coder.ElixirCoderForMultiTask",
 }
+_PIPELINE = {"impl": "modeling_elixir_coder.ElixirCoderText2TextPipeline", "pt": ["AutoModelForSeq2SeqLM"]}
 
 
 class ElixirCoderConfig(PretrainedConfig):
@@ -166,23 +175,37 @@ class ElixirCoderConfig(PretrainedConfig):
     is_encoder_decoder: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
-        for name in ("quality", "security"):  # DESIGN's count is the length of the list; keep both ways of saying it
+        for alias in set(self.attribute_map) & set(kwargs):
+            setattr(self, alias, kwargs.pop(alias))
+        self._check_types()
+        for name in ("quality", "security"):  # the number of labels alone will do too, for a head without names
             count = kwargs.pop(f"num_{name}_labels", None)
             if count is not None and count != len(getattr(self, f"{name}_labels")):
                 setattr(self, f"{name}_labels", [f"{name}_{i}" for i in range(count)])
         for name in ("quality_labels", "security_labels", "classifier_hidden_dims", "separate_decoder_heads"):
             setattr(self, name, list(getattr(self, name)))
-        self.encoder_ffn_dim = self.encoder_ffn_dim or self.hidden_ffn_multiplier * self.d_model
-        self.decoder_ffn_dim = self.decoder_ffn_dim or self.hidden_ffn_multiplier * self.d_model
+        for name in ("encoder_ffn_dim", "decoder_ffn_dim"):
+            if getattr(self, name) is None:
+                setattr(self, name, self.hidden_ffn_multiplier * self.d_model)
         weights = {"generation": 1.0, "quality": 0.5, "security": 0.5, "clarification": 0.3}
         self.loss_weights = weights | (self.loss_weights or {})
         if self.id2label is None and "num_labels" not in kwargs:
-            self.id2label = dict(enumerate(self.quality_labels + self.security_labels))
-            self.label2id = {label: index for index, label in self.id2label.items()}
+            labels = [*self.quality_labels, *self.security_labels]
+            self.id2label = dict(enumerate(labels))
+            self.label2id = {label: index for index, label in enumerate(labels)}
             self.problem_type = self.problem_type or "multi_label_classification"
         self._check()
         kwargs.setdefault("auto_map", dict(_AUTO_MAP))
+        kwargs.setdefault("custom_pipelines", {"text2text-generation": dict(_PIPELINE)})
         super().__post_init__(**kwargs)
+
+    def _check_types(self) -> None:
+        """Raise ValueError for the first field of another type than it is declared with."""
+        for name, declared in ElixirCoderConfig.__annotations__.items():
+            value = getattr(self, name)
+            if not _is_instance(value, declared):
+                wanted = declared.__name__ if isinstance(declared, type) else str(declared)
+                raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
     def _check(self) -> None:
         """Raise ValueError for the first field that cannot be built, saying what it may be."""
@@ -192,15 +215,18 @@ class ElixirCoderConfig(PretrainedConfig):
         for name, values in _NOT_BUILT.items():
             if getattr(self, name) in values:
                 raise ValueError(f"{name}={getattr(self, name)!r} is reserved but not built yet")
-        for name in ("vocab_size", "d_model", "encoder_layers", "decoder_layers", "max_position_embeddings"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        if any(width <= 0 for width in self.classifier_hidden_dims):
+            raise ValueError(f"classifier_hidden_dims must all be above 0, got {self.classifier_hidden_dims}")
         for name in ("dropout", "attention_dropout", "activation_dropout", "classifier_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
         for stack in ("encoder", "decoder"):
             heads = getattr(self, f"{stack}_attention_heads")
-            if heads < 1 or (self.head_dim is None and self.d_model % heads):
+            if self.head_dim is None and self.d_model % heads:
                 raise ValueError(f"d_model ({self.d_model}) is not a multiple of {stack}_attention_heads ({heads})")
             if heads % self.key_value_heads(stack):
                 raise ValueError(
@@ -209,15 +235,46 @@ class ElixirCoderConfig(PretrainedConfig):
                 )
         if self.position_embedding_type == "sinusoidal" and self.d_model % 2:
             raise ValueError(f"sinusoidal positions need an even d_model, got {self.d_model}")
+        if self.position_embedding_type == "relative":
+            buckets, farthest = self.relative_attention_num_buckets, self.relative_attention_max_distance
+            if buckets < 4 or buckets % 2 or farthest <= buckets // 2:
+                raise ValueError(
+                    "relative_attention_num_buckets must be even, at least 4 and less than twice "
+                    f"relative_attention_max_distance, got {buckets} and {farthest}"
+                )
         if self.share_position_embeddings and self.position_embedding_type != "learned":
             raise ValueError("share_position_embeddings needs position_embedding_type='learned'")
         for name in ("quality", "security"):
             thresholds, labels = getattr(self, f"{name}_thresholds"), getattr(self, f"{name}_labels")
             if isinstance(thresholds, list) and len(thresholds) != len(labels):
                 raise ValueError(f"{name}_thresholds has {len(thresholds)} values for {len(labels)} {name}_labels")
-        unknown = set(self.loss_weights) - {"generation", "quality", "security", "clarification"}
-        if unknown:
-            raise ValueError(f"loss_weights has no loss called {sorted(unknown)[0]!r}")
+        for name in ("quality_thresholds", "security_thresholds", "clarification_threshold"):
+            thresholds = getattr(self, name)
+            if not all(0 <= value <= 1 for value in (thresholds if isinstance(thresholds, list) else [thresholds])):
+                raise ValueError(f"{name} must lie in [0, 1], got {thresholds}")
+        for name in ("quality_labels", "security_labels", "separate_decoder_heads"):
+            values = getattr(self, name)
+            if twice := {value for value in values if values.count(value) > 1}:
+                raise ValueError(f"{name} names {min(twice)!r} twice")
+        for name in self.separate_decoder_heads:
+            if not name.isidentifier():
+                raise ValueError(f"separate_decoder_heads become names of modules, which {name!r} cannot be")
+        for name in ("pad_token_id", "bos_token_id", "decoder_start_token_id"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < self.vocab_size:
+                raise ValueError(f"{name} must be below vocab_size ({self.vocab_size}), got {value}")
+        known = ("generation", "quality", "security", "clarification")
+        for name, weight in self.loss_weights.items():
+            if name not in known:
+                raise ValueError(f"loss_weights has no loss called {name!r}; there are {', '.join(known)}")
+            if weight < 0:
+                raise ValueError(f"loss_weights must not be negative, got {weight} for {name}")
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = super().to_dict()
+        for task in plain["custom_pipelines"].values():  # `pipeline` replaces names by classes in what it reads
+            task["pt"] = [name if isinstance(name, str) else name.__name__ for name in task["pt"]]
+        return plain
 
     @property
     def num_quality_labels(self) -> int:
@@ -253,6 +310,7 @@ class ElixirCoderConfig(PretrainedConfig):
             "norm_type": "rmsnorm",
             "layer_norm_eps": 1e-6,
             "position_embedding_type": "relative",
+            "scale_embedding": True,  # with the tied head this is T5 v1.0: its table is ours times √d_model
         }
         return cls(**shape | overrides)
 
@@ -277,11 +335,28 @@ class ElixirCoderConfig(PretrainedConfig):
         return cls(**shape | overrides)
 
 
+def _is_instance(value: Any, declared: Any) -> bool:
+    """Whether `value` is of a declared type: a class, or a union, list, tuple or dict of them. True is no number."""
+    container, of = typing.get_origin(declared), typing.get_args(declared)
+    if container is types.UnionType:
+        return any(_is_instance(value, each) for each in of)
+    if container in (list, tuple):
+        return isinstance(value, container) and all(_is_instance(each, of[0]) for each in value)
+    if container is dict:
+        return isinstance(value, dict) and all(_is_instance(each, of[1]) for each in value.values())
+    if declared is Any:
+        return True
+    if declared is float:
+        declared = (int, float)
+    return isinstance(value, declared) and (declared is bool or not isinstance(value, bool))
+
+
 def parameter_table(config: ElixirCoderConfig) -> dict[str, int]:
     """Parameters of each part, by the name it has in the model, without building it.
 
-    The rows up to `lm_head` and `task_heads` are those of `ElixirCoderForConditionalGeneration`; `ElixirCoderForMultiTask` adds
-    the three heads on the encoder. What two parts share counts once, where it stands first.
+    The rows up to `lm_head` and `task_heads` are those of `ElixirCoderForConditionalGeneration`;
+    `ElixirCoderForMultiTask` adds the three heads on the encoder. What two parts share counts once, where it stands
+    first.
     """
     d = config.d_model
     bias = int(config.use_bias)
@@ -312,7 +387,7 @@ def parameter_table(config: ElixirCoderConfig) -> dict[str, int]:
 
     def classifier(num_labels: int) -> int:
         widths = [d, *config.classifier_hidden_dims]
-        hidden = sum(a * b + b + (2 * b if config.classifier_norm else 0) for a, b in zip(widths, widths[1:]))
+        hidden = sum(a * b + b + (2 * b if config.classifier_norm else 0) for a, b in pairwise(widths))
         return hidden + widths[-1] * num_labels + num_labels
 
     table = {"model.shared": config.vocab_size * d}

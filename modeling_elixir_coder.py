@@ -12,11 +12,13 @@ https://arxiv.org/abs/1910.10683; sinusoids in Marian's layout (all sines, then 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers import GenerationConfig, Pipeline
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
@@ -48,6 +50,7 @@ __all__ = [
     "ElixirCoderModel",
     "ElixirCoderMultiTaskOutput",
     "ElixirCoderPreTrainedModel",
+    "ElixirCoderText2TextPipeline",
     "shift_tokens_right",
 ]
 
@@ -89,9 +92,6 @@ class ElixirCoderLearnedPositions(nn.Embedding):
 
     def __init__(self, config: ElixirCoderConfig):
         super().__init__(config.max_position_embeddings, config.d_model)
-
-    def forward(self, position_ids: torch.Tensor) -> torch.Tensor:
-        return super().forward(position_ids)
 
 
 class ElixirCoderSinusoidalPositions(nn.Module):
@@ -141,7 +141,7 @@ class ElixirCoderRelativePositions(nn.Embedding):
 
 
 def add_bias(mask: torch.Tensor | None, bias: torch.Tensor) -> torch.Tensor:
-    """One additive mask for all layers of a stack from what may be seen (boolean or additive) and a position bias."""
+    """One additive mask for all layers of a stack from what may be seen (true, or what to add) and a position bias."""
     if mask is None:
         return bias
     if mask.dtype == torch.bool:
@@ -149,12 +149,33 @@ def add_bias(mask: torch.Tensor | None, bias: torch.Tensor) -> torch.Tensor:
     return (mask + bias).clamp(min=torch.finfo(bias.dtype).min)
 
 
+def additive_mask(attention_mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
+    """What a mask over pairs of tokens, (B, Q, K) or (B, heads or 1, Q, K), adds to the scores; others as they are.
+
+    Whole or boolean: 1 where the query may see the key. Floating: added to the scores as it is.
+    """
+    if attention_mask is None or attention_mask.dim() == 2:
+        return attention_mask
+    mask = attention_mask if attention_mask.dim() == 4 else attention_mask[:, None]
+    if mask.is_floating_point():
+        return mask
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask.bool(), torch.finfo(dtype).min)
+
+
+def real_tokens(attention_mask: torch.Tensor | None) -> torch.Tensor | None:
+    """(B, K), true for a key that some query may see, from a mask over pairs of tokens; others as they are."""
+    if attention_mask is None or attention_mask.dim() == 2:
+        return attention_mask
+    is_visible = attention_mask == 0 if attention_mask.is_floating_point() else attention_mask.bool()
+    return is_visible.flatten(1, -2).any(dim=1)
+
+
 def positions_from_mask(attention_mask: torch.Tensor | None, length: int, device: torch.device) -> torch.Tensor:
     """Position of each of the last `length` tokens, not counting padding, so that left and right padding agree.
 
     attention_mask: (B, at least length) with 1 for a real token, or None when all are. Returns (B or 1, length) int64.
     """
-    if attention_mask is None or attention_mask.dim() != 2:
+    if attention_mask is None:
         return torch.arange(length, device=device)[None]
     return (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -length:]
 
@@ -172,7 +193,7 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention written out: (B, H, Q, head) over (B, H / groups, K, head) -> (B, Q, H, head) and weights (B, H, Q, K)."""
+    """Attention written out: (B, H, Q, head), (B, H / groups, K, head) -> (B, Q, H, head), weights (B, H, Q, K)."""
     key = key.repeat_interleave(module.num_key_value_groups, dim=1)
     value = value.repeat_interleave(module.num_key_value_groups, dim=1)
     scores = query @ key.transpose(2, 3) * scaling
@@ -319,9 +340,7 @@ class ElixirCoderDecoderLayer(ElixirCoderLayer):
         hidden = self.residual(
             hidden,
             self.self_attn_layer_norm,
-            lambda x: self.self_attn(
-                x, attention_mask=attention_mask, past_key_values=past_key_values, **kwargs
-            ),
+            lambda x: self.self_attn(x, attention_mask=attention_mask, past_key_values=past_key_values, **kwargs),
         )
         hidden = self.residual(
             hidden,
@@ -380,12 +399,16 @@ class ElixirCoderPreTrainedModel(PreTrainedModel):
 
 
 def masked_mean(hidden: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-    """Mean of the states of real tokens: (B, S, D) and (B, S) or None -> (B, D)."""
+    """Mean of the states of real tokens: (B, S, D) and a mask of any shape, or None -> (B, D).
+
+    Raises ValueError for a sequence of padding only, whose mean has no meaning.
+    """
     if attention_mask is None:
         return hidden.mean(dim=1)
-    mask = attention_mask.to(hidden.dtype)
-    if not torch.compiler.is_compiling() and not attention_mask.any(dim=1).all():
-        raise ValueError(f"sequence {int((~attention_mask.any(dim=1)).nonzero()[0])} of the batch is only padding")
+    is_real = real_tokens(attention_mask).bool()
+    if not torch.compiler.is_compiling() and not is_real.any(dim=1).all():
+        raise ValueError(f"sequence {int((~is_real.any(dim=1)).nonzero()[0])} of the batch is only padding")
+    mask = is_real.to(hidden.dtype)
     return (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
 
@@ -466,9 +489,11 @@ class ElixirCoderEncoder(ElixirCoderStack):
         length, device = self.check_input(input_ids, inputs_embeds)
         index = torch.arange(length, device=device)[None] if position_ids is None else position_ids
         if position_ids is None and not self.has_relative_positions:
-            position_ids = positions_from_mask(attention_mask, length, device)
+            position_ids = positions_from_mask(real_tokens(attention_mask), length, device)
         hidden = self.embed(input_ids, inputs_embeds, position_ids)
-        mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden, attention_mask=attention_mask)
+        mask = create_bidirectional_mask(
+            config=self.config, inputs_embeds=hidden, attention_mask=additive_mask(attention_mask, hidden.dtype)
+        )
         if self.has_relative_positions:
             mask = add_bias(mask, self.embed_positions(index, index).to(hidden.dtype))
         for layer in self.layers:
@@ -503,9 +528,7 @@ class ElixirCoderDecoder(ElixirCoderStack):
         **kwargs: Any,
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         if use_cache and past_key_values is None:
-            past_key_values = EncoderDecoderCache(
-                DynamicCache(config=self.config), DynamicCache(config=self.config)
-            )
+            past_key_values = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
         num_past = 0 if past_key_values is None else past_key_values.get_seq_length()
         length, device = self.check_input(input_ids, inputs_embeds, num_past)
         index = torch.arange(length, device=device)[None] + num_past
@@ -517,7 +540,7 @@ class ElixirCoderDecoder(ElixirCoderStack):
         mask = create_causal_mask(
             config=self.config,
             inputs_embeds=hidden,
-            attention_mask=attention_mask,
+            attention_mask=additive_mask(attention_mask, hidden.dtype),
             past_key_values=self_cache,
             allow_is_causal_skip=not self.has_relative_positions,
         )
@@ -532,9 +555,7 @@ class ElixirCoderDecoder(ElixirCoderStack):
             keys = torch.arange(num_keys, device=device)[None]
             mask = add_bias(mask, self.embed_positions(index, keys).to(hidden.dtype))
         for layer in self.layers:
-            hidden = layer(
-                hidden, mask, encoder_hidden_states, encoder_mask, past_key_values=past_key_values, **kwargs
-            )
+            hidden = layer(hidden, mask, encoder_hidden_states, encoder_mask, past_key_values=past_key_values, **kwargs)
         return BaseModelOutputWithPastAndCrossAttentions(
             last_hidden_state=self.finish(hidden), past_key_values=past_key_values
         )
@@ -571,7 +592,11 @@ class ElixirCoderEncoderModel(ElixirCoderPreTrainedModel):
         position_ids: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
-        """(B, S) -> `last_hidden_state` (B, S, D)."""
+        """(B, S) -> `last_hidden_state` (B, S, D).
+
+        attention_mask: (B, S), 1 for a real token; or (B, S, S), 1 where the first token may see the second, which
+        with `position_ids` (B, S) is how a graph or soft positions come in; or (B, heads, S, S).
+        """
         return self.encoder(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -584,6 +609,7 @@ class ElixirCoderEncoderModel(ElixirCoderPreTrainedModel):
 class ElixirCoderModel(ElixirCoderPreTrainedModel):
     """Encoder and decoder without a head."""
 
+    _keys_to_ignore_on_load_unexpected = [r"lm_head", r"_heads?\."]
     _tied_weights_keys = {
         "encoder.embed_tokens.weight": "shared.weight",
         "decoder.embed_tokens.weight": "shared.weight",
@@ -645,7 +671,7 @@ class ElixirCoderModel(ElixirCoderPreTrainedModel):
             input_ids=decoder_input_ids,
             attention_mask=decoder_attention_mask,
             encoder_hidden_states=encoder_outputs.last_hidden_state,
-            encoder_attention_mask=attention_mask,
+            encoder_attention_mask=real_tokens(attention_mask),
             past_key_values=past_key_values,
             inputs_embeds=decoder_inputs_embeds,
             use_cache=use_cache,
@@ -668,7 +694,7 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
     """Writes: code, tests, questions and explanations, told apart by the task token that opens the source."""
 
     _tied_weights_keys = {"lm_head.weight": "model.shared.weight"}
-    _keys_to_ignore_on_load_unexpected = [r"(quality|security|clarification)_head\."]
+    _keys_to_ignore_on_load_unexpected = [r"(quality|security|clarification|classification)_head\."]
 
     def __init__(self, config: ElixirCoderConfig):
         super().__init__(config)
@@ -736,6 +762,19 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
     def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
         return shift_tokens_right(labels, self.config.pad_token_id, self.config.decoder_start_token_id)
 
+    def resize_token_embeddings(
+        self,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = True,
+    ) -> nn.Embedding:
+        embeddings = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        for name, head in self.task_heads.items():
+            self.task_heads[name] = self._get_resized_lm_head(
+                head, embeddings.num_embeddings, mean_resizing=mean_resizing
+            )
+        return embeddings
+
     def _output_matrix(self, decoder_head: str | None) -> nn.Module:
         if decoder_head is None:
             return self.lm_head
@@ -768,7 +807,7 @@ class ElixirCoderClassificationHead(nn.Module):
     def __init__(self, config: ElixirCoderConfig, num_labels: int):
         super().__init__()
         widths = [config.d_model, *config.classifier_hidden_dims]
-        self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+        self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.LayerNorm(b) if config.classifier_norm else nn.Identity() for b in widths[1:])
         self.activation = nn.Tanh() if config.classifier_activation == "tanh" else ACT2FN[config.classifier_activation]
         self.has_residual = config.classifier_residual
@@ -806,7 +845,7 @@ class ElixirCoderMultiTaskOutput(Seq2SeqLMOutput):
 class ElixirCoderForMultiTask(ElixirCoderForConditionalGeneration):
     """Writes and judges in one forward: the decoder's logits, and quality, security and clarification logits."""
 
-    _keys_to_ignore_on_load_unexpected = None
+    _keys_to_ignore_on_load_unexpected = [r"classification_head\."]
 
     def __init__(self, config: ElixirCoderConfig):
         super().__init__(config)
@@ -820,10 +859,16 @@ class ElixirCoderForMultiTask(ElixirCoderForConditionalGeneration):
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.Tensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        encoder_outputs: BaseModelOutput | tuple | None = None,
+        past_key_values: Cache | None = None,
         labels: torch.Tensor | None = None,
         quality_labels: torch.Tensor | None = None,
         security_labels: torch.Tensor | None = None,
         clarification_labels: torch.Tensor | None = None,
+        decoder_head: str | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs: Any,
     ) -> ElixirCoderMultiTaskOutput:
         """As `ElixirCoderForConditionalGeneration`, and besides, from the same encoder states:
@@ -831,9 +876,20 @@ class ElixirCoderForMultiTask(ElixirCoderForConditionalGeneration):
         `quality_logits` (B, quality labels), `security_logits` (B, security labels), `clarification_logits` (B,).
         quality_labels, security_labels: the same shapes, 1 given, 0 not, -100 unknown. clarification_labels: (B,)
         likewise. Each kind of label that is given adds its loss, times `config.loss_weights`, to `loss`.
+        num_items_in_batch: `labels` that count in the whole accumulated batch. All losses of this part of it are
+        multiplied by its share, so that the parts add up to one weighted mean.
         """
         written = super().forward(
-            input_ids=input_ids, attention_mask=attention_mask, labels=labels, return_dict=True, **kwargs
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            encoder_outputs=encoder_outputs,
+            past_key_values=past_key_values,
+            labels=labels,
+            decoder_head=decoder_head,
+            return_dict=True,
+            **kwargs,
         )
         pooled = masked_mean(written.encoder_last_hidden_state, attention_mask)
         judged = {
@@ -845,6 +901,9 @@ class ElixirCoderForMultiTask(ElixirCoderForConditionalGeneration):
         losses = {kind: multi_label_loss(judged[kind], value) for kind, value in given.items() if value is not None}
         if written.loss is not None:
             losses["generation"] = written.loss
+        if num_items_in_batch is not None and labels is not None:
+            share = (labels != IGNORED).sum() / num_items_in_batch
+            losses = {kind: loss * share for kind, loss in losses.items()}
         total = sum(self.config.loss_weights[kind] * loss for kind, loss in losses.items()) if losses else None
         return ElixirCoderMultiTaskOutput(
             **dict(written) | {"loss": total},
@@ -861,13 +920,15 @@ class ElixirCoderForSequenceClassification(ElixirCoderPreTrainedModel):
     """
 
     _tied_weights_keys = {"model.encoder.embed_tokens.weight": "model.shared.weight"}
-    _keys_to_ignore_on_load_unexpected = [r"decoder\.", r"lm_head", r"task_heads\.", r"clarification_head\."]
+    _keys_to_ignore_on_load_unexpected = [r"decoder\.", r"lm_head", r"_heads?\."]
+    accepts_loss_kwargs = False  # a trainer that accumulates has to average over the parts itself
 
     def __init__(self, config: ElixirCoderConfig):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.model = ElixirCoderEncoderModel(config)
-        if list(config.id2label.values()) == config.quality_labels + config.security_labels:
+        labels = [config.id2label[index] for index in range(config.num_labels)]
+        if labels == config.quality_labels + config.security_labels:
             self.quality_head = ElixirCoderClassificationHead(config, config.num_quality_labels)
             self.security_head = ElixirCoderClassificationHead(config, config.num_security_labels)
         else:
@@ -916,7 +977,78 @@ class ElixirCoderForSequenceClassification(ElixirCoderPreTrainedModel):
             return F.mse_loss(logits.float().squeeze(-1), labels.float().squeeze(-1))
         if problem == "single_label_classification":
             return F.cross_entropy(logits.float(), labels.view(-1))
+        if labels.shape != logits.shape:
+            raise ValueError(
+                f"a multi-label problem has a label of 0 or 1 for each of {tuple(logits.shape)} logits, got "
+                f"{tuple(labels.shape)}; for one label a text set problem_type='single_label_classification'"
+            )
         return multi_label_loss(logits, labels)
+
+
+# ----------------------------------------------------------------------------------------------------------- pipeline
+
+
+class ElixirCoderText2TextPipeline(Pipeline):
+    """Source text in, written text out: `pipeline(model=folder, trust_remote_code=True)("def area(radius) do")`.
+
+    transformers 5 has no text-to-text pipeline of its own. This one stands in the modeling file because
+    `save_pretrained` copies that file and its imports, and would leave any other behind.
+    """
+
+    _pipeline_calls_generate = True
+    _load_tokenizer = True
+    _load_processor = False
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _default_generation_config = GenerationConfig(max_new_tokens=256)
+
+    def __call__(self, texts: str | list[str], **kwargs: Any) -> list:
+        """One `{"generated_text": ...}` per text, or for `num_return_sequences` above 1 a list of them per text.
+
+        prefix: the task token put before each text, "<code>" unless given; "" for a text that has its own.
+        truncation: cut a source that is too long instead of raising. return_tensors: `generated_token_ids` instead of
+        text. skip_special_tokens: true unless given. Whatever else is given goes to `generate`.
+        """
+        written = super().__call__(texts, **kwargs)
+        is_list = isinstance(texts, list) and all(len(each) == 1 for each in written)
+        return [each[0] for each in written] if is_list else written
+
+    def _sanitize_parameters(
+        self,
+        prefix: str | None = None,
+        truncation: bool | None = None,
+        return_tensors: bool | None = None,
+        skip_special_tokens: bool | None = None,
+        **generate_kwargs: Any,
+    ) -> tuple[dict, dict, dict]:
+        def given(**kwargs: Any) -> dict:
+            return {name: value for name, value in kwargs.items() if value is not None}
+
+        return (
+            given(prefix=prefix, truncation=truncation),
+            generate_kwargs,
+            given(return_tensors=return_tensors, skip_special_tokens=skip_special_tokens),
+        )
+
+    def preprocess(self, text: str, prefix: str = "<code>", truncation: bool = False) -> dict[str, torch.Tensor]:
+        room = self.model.config.max_position_embeddings - 1
+        ids = self.tokenizer(prefix + text, add_special_tokens=False).input_ids
+        ids = [*(ids[:room] if truncation else ids), self.tokenizer.eos_token_id]
+        return {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+
+    def _forward(self, model_inputs: dict[str, torch.Tensor], **generate_kwargs: Any) -> dict[str, torch.Tensor]:
+        ids = self.model.generate(**model_inputs, **self._prepare_generate_kwargs(generate_kwargs))
+        ids = ids if isinstance(ids, torch.Tensor) else ids.sequences
+        return {"output_ids": ids.view(len(model_inputs["input_ids"]), -1, ids.shape[-1])}
+
+    def postprocess(
+        self, model_outputs: dict[str, torch.Tensor], return_tensors: bool = False, skip_special_tokens: bool = True
+    ) -> list[dict]:
+        ids = model_outputs["output_ids"][0]
+        if return_tensors:
+            return [{"generated_token_ids": each} for each in ids]
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=skip_special_tokens)
+        return [{"generated_text": text} for text in texts]
 
 
 ElixirCoderConfig.register_for_auto_class()

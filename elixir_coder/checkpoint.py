@@ -12,7 +12,8 @@ import difflib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,16 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 import configuration_elixir_coder
 import modeling_elixir_coder
+import tokenization_elixir_coder
 from elixir_coder.errors import CheckpointError, RecipeError
 
 ElixirCoderConfig = configuration_elixir_coder.ElixirCoderConfig
+
+_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 _AUTO_CLASSES: dict[str, tuple[Any, type[PreTrainedModel]]] = {
     "base": (AutoModel, modeling_elixir_coder.ElixirCoderModel),
@@ -58,13 +63,16 @@ def load_config(folder: Path | str) -> ElixirCoderConfig:
     """
     path = Path(folder) / "config.json"
     try:
-        model_type = json.loads(path.read_text()).get("model_type")
+        config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"no model at {folder}: {path} does not exist") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a readable JSON file: {error}") from error
+    model_type = config.get("model_type") if isinstance(config, dict) else None
     if model_type != "elixir_coder":
-        raise CheckpointError(f"{folder} holds a model of type {model_type!r}, expected 'elixir_coder'")
+        raise CheckpointError(
+            f"{folder} holds a model of type {model_type!r}, expected 'elixir_coder'; give a folder that train.py wrote"
+        )
     return _loading(folder, lambda: AutoConfig.from_pretrained(folder, local_files_only=True))
 
 
@@ -74,12 +82,15 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
         raise CheckpointError(
             f"no tokenizer at {folder}: tokenizer.json does not exist; make one with `elixir-coder tokenizer train`"
         )
-    return _loading(folder, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    tokenizer = _loading(folder, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    for name in ("is_local", "local_files_only"):  # how it was loaded here is nothing to save
+        tokenizer.init_kwargs.pop(name, None)
+    return tokenizer
 
 
 def load_model(
     folder: Path | str,
-    kind: str = "generation",
+    kind: str | None = "generation",
     *,
     dtype: torch.dtype = torch.float32,
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -87,19 +98,28 @@ def load_model(
 ) -> PreTrainedModel:
     """The model of an elixir-coder folder, in evaluation mode.
 
-    kind: "base", "generation", "classification" or "multitask". tokenizer: checked to have the model's vocabulary.
-    overrides: configuration fields, e.g. dropout=0.1.
+    kind: "base", "generation", "classification" or "multitask"; None for the one that was saved. tokenizer: checked to
+    have the model's vocabulary. overrides: configuration fields, e.g. dropout=0.1.
 
     Raises CheckpointError for another architecture, damaged or missing weights, or another vocabulary.
     """
-    load_config(folder)
-    auto_class, _ = _AUTO_CLASSES[kind]
+    config = load_config(folder)
+    auto_class, _ = _AUTO_CLASSES[kind or _saved_kind(config, folder)]
     model, info = _loading(
         folder,
         lambda: auto_class.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True, **overrides
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, with the name of the first
+            **overrides,
         ),
     )
+    for name, saved, wanted in sorted(info["mismatched_keys"]):
+        raise CheckpointError(
+            f"{folder}: {name} has the shape {tuple(saved)} in the weights but {tuple(wanted)} in the configuration"
+        )
     missing = sorted(name for name in info["missing_keys"] if "_head" not in name or name.startswith("lm_head"))
     if missing:
         raise CheckpointError(f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} more; save it again")
@@ -109,12 +129,26 @@ def load_model(
 
 
 def check_vocabulary(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> None:
-    """Raise CheckpointError unless the model has a row for exactly each of the tokenizer's tokens."""
+    """Raise CheckpointError unless the model has a row for each of the tokenizer's tokens and they agree on the ids of
+    padding, beginning and end. folder: whose tokenizer it is."""
     if len(tokenizer) != config.vocab_size:
         raise CheckpointError(
             f"{folder}: the tokenizer has {len(tokenizer)} tokens but the model {config.vocab_size}; "
             "use the tokenizer that the model was trained with"
         )
+    for name in _TOKEN_IDS:
+        ids = getattr(tokenizer, name), getattr(config, name)
+        if ids[0] != ids[1]:
+            raise CheckpointError(
+                f"{folder}: {name} is {ids[0]} in the tokenizer but {ids[1]} in the model; "
+                "use the tokenizer that the model was trained with"
+            )
+
+
+def vocabulary_fields(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """The configuration fields of a new model that follow from its tokenizer."""
+    ids = {name: getattr(tokenizer, name) for name in _TOKEN_IDS}
+    return {"vocab_size": len(tokenizer), **ids, "decoder_start_token_id": tokenizer.bos_token_id}
 
 
 def new_model(config: ElixirCoderConfig, kind: str = "generation") -> PreTrainedModel:
@@ -156,33 +190,53 @@ def save_model(
 ) -> None:
     """Write a folder that `from_pretrained` and the Hub understand, all of it or nothing.
 
-    extra: writes more files into the folder (given its temporary path) before it is put in place. An existing folder
-    is replaced; a crash leaves the old one or the new one.
+    extra: writes more files into the folder (given its temporary path) before it is put in place. A folder of that name
+    is put aside first, so a crash at that moment leaves it as `.NAME.replaced`.
+
+    Raises CheckpointError when it cannot be written.
     """
     folder = Path(folder)
     building = folder.with_name(f".{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     try:
         building.mkdir(parents=True)
-        model.save_pretrained(building)
-        tokenizer.save_pretrained(building)
+        with _quiet():
+            model.save_pretrained(building)
+        tokenization_elixir_coder.save_tokenizer(tokenizer, building)
         for file in hub_files():
             shutil.copyfile(file, building / file.name)
         if extra is not None:
             extra(building)
         for path in building.iterdir():
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())
+            shutil.copymode(building / "config.json", path)  # safetensors lets nobody else read what it writes
+            sync(path)
         _replace_folder(building, folder)
-    except OSError as error:
+        sync(folder.parent)
+    except (OSError, SafetensorError, RuntimeError) as error:  # a full disk is each of these, by who was writing
         raise CheckpointError(f"cannot write {folder}: {error}") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def hub_files() -> list[Path]:
     """The Python files that stand beside the weights on the Hub."""
     return sorted(Path(configuration_elixir_coder.__file__).parent.glob("*_elixir_coder.py"))
+
+
+def _saved_kind(config: ElixirCoderConfig, folder: Path | str) -> str:
+    for kind, (_, model_class) in _AUTO_CLASSES.items():
+        if model_class.__name__ in (config.architectures or ()):
+            return kind
+    raise CheckpointError(f"{folder}/config.json does not say in `architectures` which model it is; save it again")
 
 
 def _replace_folder(new: Path, folder: Path) -> None:
@@ -196,8 +250,25 @@ def _replace_folder(new: Path, folder: Path) -> None:
 
 def _loading(folder: Path | str, load: Callable[[], Any]) -> Any:
     try:
-        return load()
+        with _quiet():
+            return load()
     except SafetensorError as error:
-        raise CheckpointError(f"{folder}: model.safetensors is truncated or damaged ({error}); copy it again") from error
+        raise CheckpointError(
+            f"{folder}: model.safetensors is truncated or damaged ({error}); copy it again"
+        ) from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"cannot load {folder}: {error}") from error
+        raise CheckpointError(f"cannot load {folder}: {error}; make or copy it again") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bars and load reports; what matters of them is raised."""
+    had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()

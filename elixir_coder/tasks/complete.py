@@ -1,6 +1,8 @@
 """Prefix to rest: the encoder reads what stands before the cursor, the decoder writes what follows.
 
     source  <code> prefix </s>          target  rest [</s> where the file ends]
+
+Held-out bits per byte are measured on such pairs.
 """
 
 from __future__ import annotations

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elixir_coder.tasks.window import Pair, SpecialTokens, Window
+from elixir_coder.tasks.window import Pair, SpecialTokens, Window, crop
 
 
 @dataclass(frozen=True)
 class Denoise:
-    """density: share of tokens taken out. mean_span: tokens a hole has on average."""
+    """source_length, target_length: tokens a pair may have at most. density: share of tokens taken out. mean_span:
+    tokens a hole has on average."""
 
     special: SpecialTokens
     source_length: int
@@ -25,14 +26,12 @@ class Denoise:
     mean_span: float = 3.0
 
     def __call__(self, window: Window, rng: np.random.Generator) -> Pair:
-        tokens = window.tokens[: self.source_length - 1]
+        tokens = crop(window.tokens, self.source_length - 1, rng)
         num_noise = min(max(1, round(len(tokens) * self.density)), self.target_length - 2, len(tokens))
         num_spans = max(1, round(num_noise / self.mean_span))
         num_kept = len(tokens) - num_noise
         # Every hole needs a sentinel in the target and, but for the first, kept text in front of it.
-        num_spans = min(
-            num_spans, len(self.special.sentinels), self.target_length - 1 - num_noise, max(1, num_kept)
-        )
+        num_spans = min(num_spans, len(self.special.sentinels), self.target_length - 1 - num_noise, max(1, num_kept))
         noise = _split(num_noise, num_spans, rng)
         kept = _split(num_kept, num_spans, rng) if num_kept >= num_spans else [num_kept]
 

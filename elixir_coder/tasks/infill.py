@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elixir_coder.tasks.window import Pair, SpecialTokens, Window
+from elixir_coder.tasks.window import Pair, SpecialTokens, Window, crop
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,9 @@ class Infill:
     target_length: int
 
     def __call__(self, window: Window, rng: np.random.Generator) -> Pair:
-        tokens = window.tokens
-        longest = max(1, min(self.target_length - 1, len(tokens) // 2))
-        hole = min(int(rng.integers(1, longest + 1)), len(tokens))
-        tokens = tokens[: self.source_length - 4 + hole]
+        longest = max(1, min(self.target_length - 1, len(window.tokens) // 2))
+        hole = int(rng.integers(1, longest + 1))
+        tokens = crop(window.tokens, self.source_length - 4 + hole, rng)
         start = int(rng.integers(len(tokens) - hole + 1))
         return self.at(tokens, start, start + hole)
 

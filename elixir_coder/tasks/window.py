@@ -10,9 +10,13 @@ from transformers import PreTrainedTokenizerBase
 
 from elixir_coder.errors import CheckpointError
 
+# The shortest source_length and target_length that leave every task room for text between its own tokens.
+MIN_SOURCE_LENGTH = 8
+MIN_TARGET_LENGTH = 4
+
 
 class Window(NamedTuple):
-    """A run of tokens of one file. tokens: (length,) integers. is_end: whether the file ends with it."""
+    """A run of tokens of one file, at least one. tokens: (length,) integers. is_end: whether the file ends with it."""
 
     tokens: np.ndarray
     is_end: bool
@@ -29,6 +33,12 @@ class Task(Protocol):
     """A task makes a pair of a window; all its randomness comes from `rng`, so the same seed gives the same pair."""
 
     def __call__(self, window: Window, rng: np.random.Generator) -> Pair: ...
+
+
+def crop(tokens: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    """At most `length` tokens that stand together, from anywhere, so that a task sees all of the text in the end."""
+    start = int(rng.integers(max(len(tokens) - length, 0) + 1))
+    return tokens[start : start + length]
 
 
 @dataclass(frozen=True)

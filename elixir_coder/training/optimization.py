@@ -32,6 +32,7 @@ def learning_rate_at(
         decay_steps = max(1, round(decay_fraction * steps))
         progress = min(1.0, max(0.0, (step - (steps - decay_steps)) / decay_steps))
         return peak * (1 - (1 - min_ratio) * progress)
+    assert schedule == "constant", schedule
     return peak
 
 

@@ -1,4 +1,4 @@
-"""Bits per byte: how well a model predicts files it has never seen, comparable across tokenizers.
+"""Bits per byte: how well files it has never seen are predicted, comparable across tokenizers and with compressors.
 
 A file is cut into pieces of `target_length` tokens. The encoder reads what stands before a piece (its last
 `source_length` tokens), the decoder predicts the piece, and the end of the file after the last one. The sum of
@@ -7,10 +7,12 @@ A file is cut into pieces of `target_length` tokens. The encoder reads what stan
 
 from __future__ import annotations
 
+import lzma
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -45,41 +47,63 @@ def bits_per_byte(
 
     Raises InputError when there is nothing to measure.
     """
-    examples = [example for example in examples if example.code]
-    if not examples:
-        raise InputError("there are no held-out files to measure bits per byte on")
+    examples = with_text(examples)
     corpus = Corpus.of(examples, tokenizer)
-    pairs = list(pieces(corpus, Complete(SpecialTokens.of(tokenizer), source_length, target_length)))
-    pairs.sort(key=lambda pair: (len(pair.source), len(pair.target)))
+    task = Complete(SpecialTokens.of(tokenizer), source_length, target_length)
+    bits = file_bits(model, corpus, task, pad_token_id=tokenizer.pad_token_id, batch_size=batch_size)
+    num_bytes = sum(len(example.code.encode()) for example in examples)
+    return Compression(float(bits.sum()) / num_bytes, num_bytes, len(corpus.tokens), len(examples))
+
+
+def with_text(examples: Iterable[Example]) -> list[Example]:
+    """The examples that are not empty. Raises InputError when there is none."""
+    chosen = [example for example in examples if example.code]
+    if not chosen:
+        raise InputError("there is no held-out file with text in it, so nothing to measure; collect the corpus again")
+    return chosen
+
+
+def file_bits(
+    model: PreTrainedModel, corpus: Corpus, task: Complete, *, pad_token_id: int, batch_size: int = 8
+) -> np.ndarray:
+    """(files,) float64: bits that each file takes, its end included."""
+    located = sorted(pieces(corpus, task), key=lambda each: (len(each[1].target), len(each[1].source)))
+    bits = np.zeros(len(corpus.starts) - 1)
     was_training = model.training
     model.eval()
-    nats = 0.0
     with torch.inference_mode():
-        for at in range(0, len(pairs), batch_size):
-            nats += negative_log_likelihood(model, pairs[at : at + batch_size], tokenizer.pad_token_id)
+        for at in range(0, len(located), batch_size):
+            files, pairs = zip(*located[at : at + batch_size])
+            np.add.at(bits, list(files), negative_log_likelihood(model, pairs, pad_token_id) / math.log(2))
     model.train(was_training)
-    num_bytes = sum(len(example.code.encode()) for example in examples)
-    return Compression(nats / math.log(2) / num_bytes, num_bytes, len(corpus.tokens), len(examples))
+    return bits
 
 
-def pieces(corpus: Corpus, task: Complete) -> Iterator[Pair]:
-    """Every piece of every file, with what stands before it; each token, and each file's end, is predicted once."""
-    for first, last in zip(corpus.starts, corpus.starts[1:]):
-        file = Window(corpus.tokens[first:last], is_end=True)
-        # One token short of the limit, so that the file's end fits into its last piece.
-        for cut in range(0, len(file.tokens), task.target_length - 1):
-            yield task.at(Window(file.tokens[: cut + task.target_length - 1], is_end=_ends(file, cut, task)), cut)
+def pieces(corpus: Corpus, task: Complete) -> Iterator[tuple[int, Pair]]:
+    """Every piece of every file with the file's number; each token, and each file's end, is predicted once."""
+    step = task.target_length - 1  # one short of the limit, so that the file's end fits into its last piece
+    for number, (first, last) in enumerate(zip(corpus.starts, corpus.starts[1:])):
+        tokens = corpus.tokens[first:last]
+        for cut in range(0, len(tokens), step):
+            yield number, task.at(Window(tokens[: cut + step], is_end=cut + step >= len(tokens)), cut)
 
 
-def _ends(file: Window, cut: int, task: Complete) -> bool:
-    return cut + task.target_length - 1 >= len(file.tokens)
-
-
-def negative_log_likelihood(model: PreTrainedModel, pairs: Iterable[Pair], pad_token_id: int) -> float:
-    """Sum of -ln p of the targets of one batch, in float64."""
+def negative_log_likelihood(model: PreTrainedModel, pairs: Sequence[Pair], pad_token_id: int) -> np.ndarray:
+    """(rows,) float64: the sum of -ln p of each pair's target, in one forward pass."""
     batch = {name: tensor.to(model.device) for name, tensor in collate(list(pairs), pad_token_id).items()}
     labels = batch.pop("labels")
     decoder_input_ids = model.prepare_decoder_input_ids_from_labels(labels)
-    logits = model(**batch, decoder_input_ids=decoder_input_ids, use_cache=False).logits.float()
-    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
-    return float(losses.double().sum())
+    logits = model(**batch, decoder_input_ids=decoder_input_ids, use_cache=False).logits
+    # Row by row: the log-softmax of a whole batch over 32,000 tokens would be as large as the logits once more.
+    losses = [
+        F.cross_entropy(row.float(), label, ignore_index=IGNORED, reduction="none")
+        for row, label in zip(logits, labels)
+    ]
+    return torch.stack([loss.double().sum() for loss in losses]).cpu().numpy()
+
+
+def xz_bits(examples: Iterable[Example]) -> int:
+    """Bits of all the files as one stream of `xz -9e`, which learns from nothing but the stream itself."""
+    return 8 * len(
+        lzma.compress("".join(example.code for example in examples).encode(), preset=9 | lzma.PRESET_EXTREME)
+    )

@@ -1,0 +1,74 @@
+"""Make a model folder to ship from a checkpoint: `elixir-coder save runs/tiny/best . --dtype bfloat16`.
+
+Weights in the type they are shipped in, configuration, defaults of `generate`, tokenizer and Hub code; not the
+optimizer. In a folder that holds more than a model, such as a checkout, only these files are replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from elixir_coder.errors import CheckpointError
+
+DTYPES = ("bfloat16", "float16", "float32")
+MAX_NEW_TOKENS = 256  # transformers' own default, 20, is two lines of Elixir
+
+
+def ship(source: Path, out: Path, dtype: str = "bfloat16") -> list[Path]:
+    """Write the model folder and return its files. Every file appears whole, and none changes before all are written.
+
+    Raises CheckpointError when `source` is no model folder with a fitting tokenizer, when a weight is too large for
+    `dtype`, and when `out` cannot be written.
+    """
+    import torch
+
+    from elixir_coder.checkpoint import load_model, load_tokenizer, save_model
+
+    tokenizer = load_tokenizer(source)
+    model = load_model(source, kind=None, dtype=getattr(torch, dtype), tokenizer=tokenizer)
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise CheckpointError(f"{source}: {name} is not finite in {dtype}; save it with another --dtype")
+    if (generation := getattr(model, "generation_config", None)) is not None:
+        # Greedy, so that the same prompt gives the same code; a caller who samples says how.
+        generation.update(do_sample=False, num_beams=1, max_new_tokens=MAX_NEW_TOKENS, _from_model_config=False)
+
+    building = out / ".saving"
+    is_new = not out.exists()
+    try:
+        save_model(building, model, tokenizer)
+        written = []
+        for file in sorted(building.iterdir()):
+            os.replace(file, out / file.name)
+            written.append(out / file.name)
+        return written
+    except OSError as error:
+        raise CheckpointError(f"cannot write to {out}: {error}") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        if is_new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `elixir-coder save`."""
+    parser = subparsers.add_parser(
+        "save",
+        help="make a model folder to ship from a checkpoint",
+        description="Write a checkpoint's weights, configuration, tokenizer and code as a Hub model folder.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="model folder to read, e.g. runs/tiny/best")
+    parser.add_argument("out", type=Path, help="folder to write; other files in it stay as they are")
+    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="type of the weights (default: bfloat16)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the folder and name each file with its size."""
+    for file in ship(args.checkpoint, args.out, args.dtype):
+        print(f"{file.stat().st_size:>12,}  {file}")
+    return 0

@@ -1,0 +1,1 @@
+"""Elixir's own tools, run safely."""

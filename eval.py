@@ -1,0 +1,276 @@
+"""One judgement of a model: `python eval.py --model . --suite all --data corpus`.
+
+    bits    held-out bits per byte, beside a 5-gram model of the same tokens and `xz -9e` of the same files
+    fim     holes in held-out files: exact match and edit similarity
+    parse   functions of held-out files completed: the share that Elixir's own parser accepts
+
+Everything goes into --out as JSON, with what it was measured on. Standard output gets a table of one row and, as its
+last line, the figures as JSON. The same model, data, seed and machine give the same figures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from elixir_coder import recipe as recipes
+from elixir_coder.checkpoint import load_model, load_tokenizer
+from elixir_coder.data.shards import read_shards
+from elixir_coder.errors import RecipeError, exit_on_error
+from elixir_coder.evaluation import infill, parsing, report
+from elixir_coder.evaluation.compression import file_bits, with_text, xz_bits
+from elixir_coder.evaluation.ngram import NgramModel
+from elixir_coder.example import Example
+from elixir_coder.tasks.complete import Complete
+from elixir_coder.tasks.window import MIN_SOURCE_LENGTH, MIN_TARGET_LENGTH, SpecialTokens
+from elixir_coder.toolchain.parse import elixir_version
+from elixir_coder.training.batches import Corpus
+from elixir_coder.training.state import read_progress
+from tokenization_elixir_coder import encode_untrusted
+
+NUM_SAMPLES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRecipe:
+    """Every setting of one judgement; it is saved with the results."""
+
+    model: Path = field(metadata={"help": "model folder: one that train.py wrote, or . for the shipped model"})
+    data: Path = field(metadata={"help": "folder of shards from `elixir-coder data`"})
+    suite: Literal["bits", "fim", "parse", "all"] = field(default="all", metadata={"help": "what to measure"})
+    split: Literal["validation", "test"] = field(default="test", metadata={"help": "held-out files to measure it on"})
+    out: Path = field(default=Path("results.json"), metadata={"help": "where the results go, as JSON"})
+    limit: int | None = field(
+        default=None, metadata={"help": "a quick look: no more files, holes of a kind and prompts than this"}
+    )
+    seed: int = field(default=0, metadata={"help": "of the choice of holes, prompts and files, and of sampling"})
+
+    source_length: int = field(default=512, metadata={"help": "tokens the encoder reads, at most"})
+    target_length: int = field(default=256, metadata={"help": "bits: tokens the decoder predicts from one source"})
+    max_new_tokens: int = field(default=128, metadata={"help": "fim, parse: tokens the model may write"})
+    holes: int = field(default=100, metadata={"help": "fim: holes of each kind"})
+    prompts: int = field(default=100, metadata={"help": "parse: functions to complete"})
+    temperature: float = field(default=0.0, metadata={"help": "parse: 0 takes the likeliest token, above 0 samples"})
+    top_p: float = field(default=0.95, metadata={"help": "parse: nucleus to sample from"})
+    baselines: bool = field(default=True, metadata={"help": "bits: also a 5-gram model and xz -9e"})
+
+    batch_size: int = field(default=8, metadata={"help": "rows the model works on at a time"})
+    device: Literal["auto", "cpu", "cuda"] = field(default="auto", metadata={"help": "auto takes CUDA where it is"})
+    num_threads: int | None = field(default=None, metadata={"help": "CPU threads of torch; none leaves its choice"})
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "holes", "prompts", "batch_size"):
+            recipes.check_range(self, name, at_least=1)
+        for name in ("limit", "num_threads"):
+            if getattr(self, name) is not None:
+                recipes.check_range(self, name, at_least=1)
+        recipes.check_range(self, "source_length", at_least=MIN_SOURCE_LENGTH)
+        recipes.check_range(self, "target_length", at_least=MIN_TARGET_LENGTH)
+        recipes.check_range(self, "seed", at_least=0, below=2**32)
+        recipes.check_range(self, "temperature", at_least=0, below=float("inf"))
+        recipes.check_range(self, "top_p", above=0, at_most=1)
+        recipes.check_choices(self)
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        return tuple(SUITES) if self.suite == "all" else (self.suite,)
+
+    def at_most(self, number: int) -> int:
+        """The number, or --limit where that is less."""
+        return number if self.limit is None else min(number, self.limit)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged, and on what."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    examples: list[Example]
+
+
+def main() -> None:
+    recipe = recipes.parse(EvalRecipe, sys.argv[1:])
+    if recipe.num_threads is not None:
+        torch.set_num_threads(recipe.num_threads)
+    check_out(recipe.out)
+    subject = load(recipe)
+    elixir = {"elixir": elixir_version()} if "parse" in recipe.suites else {}  # or none of the work begins
+
+    results, samples, seconds = {}, {}, {}
+    for name in recipe.suites:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        results[name], samples[name] = SUITES[name](recipe, subject)
+        seconds[name] = round(time.monotonic() - started, 1)
+
+    record = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": report.command_line("eval.py", sys.argv[1:]),
+        "model": describe_model(recipe.model, subject.model),
+        "data": report.provenance(subject.examples, recipe.split),
+        "machine": report.machine(subject.model.device.type, torch.get_num_threads()),
+        "versions": report.versions() | elixir,
+        "settings": settings_of(recipe),
+        "seconds": seconds,
+        "results": results,
+        "samples": {name: shown for name, shown in samples.items() if shown},
+    }
+    report.write_record(recipe.out, record)
+    print(report.table(record))
+    print(json.dumps({**report.figures(record), "out": str(recipe.out)}))
+
+
+def check_out(out: Path) -> None:
+    """Raise RecipeError now, not after all the work, when the results could not be written."""
+    if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise RecipeError(f"--out {out} cannot be written; give a file in a folder one may write to")
+
+
+def load(recipe: EvalRecipe) -> Subject:
+    """The model on its device and the held-out files. Raises an ElixirCoderError for whichever cannot be used."""
+    if recipe.device == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("--device cuda: torch sees no CUDA device; take --device cpu")
+    examples = with_text(read_shards(recipe.data, recipe.split))
+    tokenizer = load_tokenizer(recipe.model)
+    model = load_model(recipe.model, tokenizer=tokenizer)
+    limit = model.config.max_position_embeddings
+    for name in ("source_length", "target_length", "max_new_tokens"):
+        if getattr(recipe, name) > limit:
+            raise RecipeError(
+                f"--{name} {getattr(recipe, name)} is more than the {limit} tokens that the model at {recipe.model} "
+                "can take; ask for fewer"
+            )
+    cuda = recipe.device == "cuda" or (recipe.device == "auto" and torch.cuda.is_available())
+    return Subject(model.to("cuda" if cuda else "cpu"), tokenizer, examples)
+
+
+def measure_bits(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], list[Any]]:
+    """Bits per byte of the model, of the 5-gram model and of xz, over all files and for each package."""
+    examples, tokenizer = subject.examples, subject.tokenizer
+    if recipe.at_most(len(examples)) < len(examples):
+        chosen = np.random.default_rng(recipe.seed).permutation(len(examples))[: recipe.limit]
+        examples = [examples[place] for place in sorted(chosen)]
+    corpus = Corpus.of(examples, tokenizer)
+    task = Complete(SpecialTokens.of(tokenizer), recipe.source_length, recipe.target_length)
+    pad = tokenizer.pad_token_id
+    bits = {"model": file_bits(subject.model, corpus, task, pad_token_id=pad, batch_size=recipe.batch_size)}
+    sizes = np.array([len(example.code.encode()) for example in examples])
+    baselines: dict[str, Any] = {}
+    if recipe.baselines:
+        train = Corpus.of(read_shards(recipe.data, "train"), tokenizer)
+        ngrams = NgramModel(train, vocab_size=len(tokenizer), eos=tokenizer.eos_token_id)
+        bits["five_gram"] = ngrams.file_bits(corpus)
+        baselines["five_gram"] = {
+            "bits_per_byte": float(bits["five_gram"].sum() / sizes.sum()),
+            "smoothing": "interpolated modified Kneser-Ney",
+            "train_tokens": len(train.tokens),
+        }
+        baselines["xz"] = {"bits_per_byte": xz_bits(examples) / int(sizes.sum()), "command": "xz -9e"}
+    packages = np.array([example.package for example in examples])
+    return {
+        "bits_per_byte": float(bits["model"].sum() / sizes.sum()),
+        "num_files": len(examples),
+        "num_bytes": int(sizes.sum()),
+        "num_tokens": len(corpus.tokens),
+        **baselines,
+        "packages": [
+            {"package": str(package), "num_bytes": int(sizes[packages == package].sum())}
+            | {
+                name: float(of_file[packages == package].sum() / sizes[packages == package].sum())
+                for name, of_file in bits.items()
+            }
+            for package in np.unique(packages)
+        ],
+    }, []
+
+
+def measure_infill(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], list[Any]]:
+    """Exact match and edit similarity over all holes and for each kind, and the first few holes."""
+    tokenizer = subject.tokenizer
+    holes = infill.sample_holes(
+        subject.examples,
+        recipe.at_most(recipe.holes),
+        fits=lambda text: len(encode_untrusted(tokenizer, text)) < recipe.max_new_tokens,
+        seed=recipe.seed,
+    )
+    written = infill.fill(
+        subject.model,
+        tokenizer,
+        holes,
+        source_length=recipe.source_length,
+        max_new_tokens=recipe.max_new_tokens,
+        batch_size=recipe.batch_size,
+    )
+    places = {kind: [at for at, hole in enumerate(holes) if hole.kind == kind] for kind in infill.KINDS}
+    kinds = {
+        kind: asdict(infill.score([holes[at] for at in of_kind], [written[at] for at in of_kind]))
+        for kind, of_kind in places.items()
+        if of_kind
+    }
+    in_turn = sorted((rank, at) for of_kind in places.values() for rank, at in enumerate(of_kind))
+    samples = [infill.sample(holes[at], written[at]) for _, at in in_turn[:NUM_SAMPLES]]
+    return {"all": asdict(infill.score(holes, written)), "kinds": kinds}, samples
+
+
+def measure_parsing(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], list[Any]]:
+    """Share of functions that the parser accepts, the model's and the authors', and the model's first few."""
+    prompts = parsing.sample_prompts(subject.examples, recipe.at_most(recipe.prompts), seed=recipe.seed)
+    written = parsing.complete(
+        subject.model,
+        subject.tokenizer,
+        prompts,
+        source_length=recipe.source_length,
+        max_new_tokens=recipe.max_new_tokens,
+        batch_size=recipe.batch_size,
+        temperature=recipe.temperature,
+        top_p=recipe.top_p,
+        seed=recipe.seed,
+    )
+    authors = [parsing.as_written(prompt, subject.tokenizer, recipe.max_new_tokens) for prompt in prompts]
+    verdicts = parsing.judge([*prompts, *prompts], [*(each.text for each in written), *authors])
+    of_model, of_authors = verdicts[: len(prompts)], verdicts[len(prompts) :]
+    samples = [parsing.sample(*each) for each in zip(prompts[:NUM_SAMPLES], written, of_model)]
+    return {"model": asdict(parsing.share(of_model)), "authors": asdict(parsing.share(of_authors))}, samples
+
+
+SUITES: dict[str, Callable[[EvalRecipe, Subject], tuple[dict[str, Any], list[Any]]]] = {
+    "bits": measure_bits,
+    "fim": measure_infill,
+    "parse": measure_parsing,
+}
+
+
+def describe_model(folder: Path, model: PreTrainedModel) -> dict[str, Any]:
+    """tokens_seen: tokens with a loss, where the folder still has train.py's trainer_state.json."""
+    progress = read_progress(folder) if (folder / "trainer_state.json").exists() else None
+    return {
+        "name": folder.name if folder.is_absolute() else str(folder),
+        "sha256": report.weights_sha256(folder),
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "steps": progress and progress.step,
+        "tokens_seen": progress and progress.tokens,
+    }
+
+
+def settings_of(recipe: EvalRecipe) -> dict[str, Any]:
+    """The settings that decide the figures, ready for JSON."""
+    names = (
+        "suite split limit seed source_length target_length max_new_tokens holes prompts temperature top_p batch_size"
+    )
+    return {name: getattr(recipe, name) for name in names.split()}
+
+
+if __name__ == "__main__":
+    sys.exit(exit_on_error(main))

@@ -1,0 +1,120 @@
+import hashlib
+import json
+
+import pytest
+
+from elixir_coder.errors import InputError
+from elixir_coder.evaluation import report
+from tests.evaluation.small import example_of
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--model", ".", "--data", "corpus"], "python eval.py --model . --data corpus"),
+        (["--data", "/mnt/disk/corpus", "--model=/home/me/runs/tiny/"], "python eval.py --data corpus --model=tiny/"),
+        (["@/etc/recipes/eval.args", "--out=@/tmp/x"], "python eval.py @eval.args --out=@x"),
+        (["--out", "my results.json", "/"], "python eval.py --out 'my results.json' /"),
+    ],
+)
+def test_the_command_is_shown_without_where_this_machine_keeps_things(words, shown):
+    assert report.command_line("eval.py", words) == shown
+
+
+def test_the_checksum_is_that_of_the_weights_in_the_order_of_their_names(tmp_path):
+    for name, data in {"model-2.safetensors": b"b", "model-1.safetensors": b"a", "config.json": b"{}"}.items():
+        (tmp_path / name).write_bytes(data)
+    assert report.weights_sha256(tmp_path) == hashlib.sha256(b"ab").hexdigest()
+
+
+def test_provenance_counts_the_files_and_bytes_of_each_package():
+    examples = [example_of("é = 1\n", package="b"), example_of("2\n", package="a"), example_of("3\n", package="b")]
+    found = report.provenance(examples, "test")
+    assert (found["split"], found["source"], found["num_files"], found["num_bytes"]) == ("test", "folder", 3, 11)
+    assert found["packages"] == [
+        {"package": "a", "version": "1.0", "num_files": 1, "num_bytes": 2},
+        {"package": "b", "version": "1.0", "num_files": 2, "num_bytes": 9},
+    ]
+    assert report.provenance(examples[::-1], "test")["sha256"] != found["sha256"]
+
+
+def test_the_machine_is_its_processor_not_its_name(monkeypatch):
+    monkeypatch.setattr("platform.node", lambda: pytest.fail("the machine's name was asked for"))
+    assert report.machine("cpu", 1).partition(", 1 of ")[2].endswith("CPU threads")
+    assert report.machine("cuda", 2).endswith("CPU threads, cuda")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.md"
+    report.write_whole(path, "one\r\n")
+    assert path.read_bytes() == b"one\r\n"
+    with pytest.raises(UnicodeEncodeError):
+        report.write_whole(path, "two \ud800")
+    assert path.read_bytes() == b"one\r\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"cannot write .*no/a\.md: No such file"):
+        report.write_whole(tmp_path / "no" / "a.md", "x")
+
+
+RECORD = {
+    "date": "2030-01-02",
+    "command": "python eval.py",
+    "model": {"name": "m", "sha256": "0" * 64, "num_parameters": 12345, "steps": 10, "tokens_seen": 67890},
+    "data": {},
+    "machine": "a processor",
+    "versions": {},
+    "results": {
+        "bits": {"bits_per_byte": 0.98765, "xz": {"bits_per_byte": 1.5}},
+        "fim": {"all": {"exact_match": 0.125, "edit_similarity": 0.5}},
+    },
+    "samples": {},
+}
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    report.write_record(tmp_path / "r.json", RECORD)
+    assert report.read_record(tmp_path / "r.json") == RECORD
+
+
+def test_a_figure_that_is_not_a_number_is_never_written(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        report.write_record(tmp_path / "r.json", {"results": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read .*r.json: No such file"),
+        (b"{", "r.json is not JSON"),
+        (b"\xff", "r.json is not JSON"),
+        (b"[]", "has no results of eval.py"),
+        (json.dumps({"results": {"bits": {}}}).encode(), "has no results of eval.py"),
+        (json.dumps(RECORD | {"results": {}}).encode(), "has no results of eval.py"),
+    ],
+)
+def test_a_file_that_eval_did_not_write_is_an_error(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "r.json").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        report.read_record(tmp_path / "r.json")
+
+
+def test_the_table_has_a_dash_for_what_was_not_measured():
+    heads, rule, row = report.table(RECORD).splitlines()
+    assert len(heads.split("|")) == len(rule.split("|")) == len(row.split("|"))
+    assert row == "| m | 12,345 | 67,890 | 0.988 | – | 1.500 | 12.5% | 50.0% | – |"
+    unknown = RECORD | {"model": RECORD["model"] | {"tokens_seen": None}}
+    assert report.table(unknown).splitlines()[2].startswith("| m | 12,345 | – | 0.988 |")
+
+
+def test_the_figures_are_those_of_the_suites_that_ran():
+    assert report.figures(RECORD) == {
+        "bits_per_byte": 0.98765,
+        "xz": 1.5,
+        "fim_exact_match": 0.125,
+        "fim_edit_similarity": 0.5,
+    }

@@ -1,0 +1,68 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from elixir_coder.errors import InputError
+from elixir_coder.evaluation.writing import Written, write
+
+
+@pytest.fixture
+def sources(tokenizer):
+    codes = ["defmodule A do", "x", "def f(a, b) do\n  a + b\nend\n", "[1, 2, 3] |> Enum.map(fn x -> x end)"]
+    return [[*tokenizer(f"<code>{code}", add_special_tokens=False).input_ids, 2] for code in codes]
+
+
+def test_what_is_written_stands_in_the_order_of_the_sources(model, tokenizer, sources):
+    texts = write(model, tokenizer, sources, max_new_tokens=8, batch_size=1)
+    backwards = write(model, tokenizer, sources[::-1], max_new_tokens=8, batch_size=1)
+    assert len({written.text for written in texts}) > 1
+    assert backwards == texts[::-1]
+
+
+def test_sampling_depends_on_the_seed_alone(model, tokenizer, sources):
+    settings = {"max_new_tokens": 8, "temperature": 1.0, "batch_size": 2}
+    torch.manual_seed(5)
+    first = write(model, tokenizer, sources, seed=1, **settings)
+    torch.manual_seed(6)
+    assert write(model, tokenizer, sources, seed=1, **settings) == first
+    assert write(model, tokenizer, sources, seed=2, **settings) != first
+
+
+def test_the_random_state_of_the_program_stays_as_it_was(model, tokenizer, sources):
+    before = torch.get_rng_state()
+    write(model, tokenizer, sources[:1], max_new_tokens=4, temperature=1.0, seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_the_folder_says_about_generation_changes_nothing(model, tokenizer, sources, monkeypatch):
+    plain = write(model, tokenizer, sources, max_new_tokens=8)
+    for name, value in {
+        "num_beams": 3,
+        "do_sample": True,
+        "repetition_penalty": 9.0,
+        "no_repeat_ngram_size": 1,
+    }.items():
+        monkeypatch.setattr(model.generation_config, name, value)
+    assert write(model, tokenizer, sources, max_new_tokens=8) == plain
+
+
+def test_a_text_ends_where_the_model_ended_it(tokenizer):
+    ids = tokenizer("def f", add_special_tokens=False).input_ids
+    rows = [[1, *ids, 2, 0, 0], [1, *ids, *ids, *ids][: len(ids) + 4]]
+    answers = torch.tensor([row + [0] * (len(ids) + 4 - len(row)) for row in rows])
+    model = SimpleNamespace(
+        config=SimpleNamespace(max_position_embeddings=9, decoder_start_token_id=1),
+        device=torch.device("cpu"),
+        generate=lambda *args, **settings: answers,
+    )
+    finished, cut = write(model, tokenizer, [[3, 2], [3, 2]], max_new_tokens=9)
+    assert finished == Written("def f", is_finished=True)
+    assert cut.text.startswith("def fdef f")
+    assert not cut.is_finished
+
+
+@pytest.mark.parametrize("length", [0, 257])
+def test_a_source_the_model_cannot_read_is_an_error(model, tokenizer, length):
+    with pytest.raises(InputError, match=f"input 1 has {length} tokens; the model reads 1 to 256"):
+        write(model, tokenizer, [[3, 2], [7] * length], max_new_tokens=4)

@@ -41,6 +41,10 @@ try:
     from .configuration_elixir_coder import ElixirCoderConfig
 except ImportError:
     from configuration_elixir_coder import ElixirCoderConfig
+try:
+    from .tokenization_elixir_coder import split_prompt
+except ImportError:
+    from tokenization_elixir_coder import split_prompt
 
 __all__ = [
     "ElixirCoderEncoderModel",
@@ -1005,9 +1009,10 @@ class ElixirCoderText2TextPipeline(Pipeline):
     def __call__(self, texts: str | list[str], **kwargs: Any) -> list:
         """One `{"generated_text": ...}` per text, or for `num_return_sequences` above 1 a list of them per text.
 
-        prefix: the task token put before each text, "<code>" unless given; "" for a text that has its own.
-        truncation: cut a source that is too long instead of raising. return_tensors: `generated_token_ids` instead of
-        text. skip_special_tokens: true unless given. Whatever else is given goes to `generate`.
+        A text is code to continue. prefix: a task token, for a text that is the whole source of that task instead, ""
+        for one that has its own. truncation: leave out the beginning of code that is too long, or the end of another
+        source, instead of raising. return_tensors: `generated_token_ids` instead of text. skip_special_tokens: true
+        unless given. Whatever else is given goes to `generate`.
         """
         written = super().__call__(texts, **kwargs)
         is_list = isinstance(texts, list) and all(len(each) == 1 for each in written)
@@ -1031,14 +1036,27 @@ class ElixirCoderText2TextPipeline(Pipeline):
         )
 
     def preprocess(self, text: str, prefix: str = "<code>", truncation: bool = False) -> dict[str, torch.Tensor]:
-        room = self.model.config.max_position_embeddings - 1
-        ids = self.tokenizer(prefix + text, add_special_tokens=False).input_ids
-        ids = [*(ids[:room] if truncation else ids), self.tokenizer.eos_token_id]
-        return {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+        room = self.model.config.max_position_embeddings - 2  # beside the task token and </s>
+        ids = self.tokenizer(text, add_special_tokens=False).input_ids
+        begun = [self.model.config.decoder_start_token_id]
+        if prefix == "<code>":
+            ids, tail = split_prompt(ids)
+            begun += tail
+            ids = ids[-room:] if truncation else ids
+        elif truncation:
+            ids = ids[:room]
+        task = self.tokenizer(prefix, add_special_tokens=False).input_ids
+        ids = [*task, *ids, self.tokenizer.eos_token_id]
+        return {
+            "input_ids": torch.tensor([ids]),
+            "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
+            "decoder_input_ids": torch.tensor([begun]),
+        }
 
     def _forward(self, model_inputs: dict[str, torch.Tensor], **generate_kwargs: Any) -> dict[str, torch.Tensor]:
         ids = self.model.generate(**model_inputs, **self._prepare_generate_kwargs(generate_kwargs))
         ids = ids if isinstance(ids, torch.Tensor) else ids.sequences
+        ids = ids[:, model_inputs["decoder_input_ids"].shape[1] :]
         return {"output_ids": ids.view(len(model_inputs["input_ids"]), -1, ids.shape[-1])}
 
     def postprocess(

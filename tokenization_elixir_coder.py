@@ -209,7 +209,11 @@ def encode_untrusted(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]
 
     No special token is added. Same as `tokenizer(text, add_special_tokens=False, split_special_tokens=True)`.
     """
-    return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    # verbose=False: a text longer than the model reads is the caller's to cut
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+
+
+DECODER_PREFIX = 128  # half of the longest target in recipes/tiny.args: as much again can follow
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, task: str, **fields: str) -> list[int]:
@@ -230,6 +234,16 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, task: str, **fields: str) 
         if name:
             ids += encode_untrusted(tokenizer, fields[name])
     return [*ids, tokenizer.eos_token_id]
+
+
+def split_prompt(ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """How a text to continue is shared out: what the encoder reads of it, and what the decoder begins with.
+
+    The decoder continues its own text best, so the last DECODER_PREFIX tokens are given to it as already written; in
+    training it has seen just that, a target of which some tokens are known.
+    """
+    cut = max(0, len(ids) - DECODER_PREFIX)
+    return list(ids[:cut]), list(ids[cut:])
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,7 +181,7 @@ def build_batches(recipe: TrainRecipe, tokenizer: PreTrainedTokenizerBase, num_p
         Complete(special, **lengths): recipe.complete,
     }
     return Batches(
-        Corpus.of(read_shards(recipe.data, "train"), tokenizer),
+        read_corpus(recipe.data, recipe.tokenizer),
         {task: share for task, share in tasks.items() if share > 0},
         window=recipe.source_length + recipe.target_length - 3,  # room for the task token and both ends
         batch_size=recipe.batch_size,
@@ -188,6 +189,11 @@ def build_batches(recipe: TrainRecipe, tokenizer: PreTrainedTokenizerBase, num_p
         seed=recipe.seed,
         pad_token_id=tokenizer.pad_token_id,
     )
+
+
+@lru_cache(maxsize=1)  # a dry run trains twice
+def read_corpus(data: Path, tokenizer: Path) -> Corpus:
+    return Corpus.of(read_shards(data, "train"), checkpoint.load_tokenizer(tokenizer))
 
 
 def read_held_out(recipe: TrainRecipe) -> list[Example]:

@@ -148,6 +148,7 @@ def run(command: list[str], checkout: Path) -> subprocess.CompletedProcess[str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "NO_SETUP": "1",  # a make in a block uses this Python and installs nothing
         "INSIDE_README_TEST": "1",
+        "OMP_NUM_THREADS": "1",  # two threads that wait for each other on a busy machine took 10 times as long
     }
     return subprocess.run(
         command, cwd=checkout, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300

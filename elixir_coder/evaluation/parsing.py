@@ -29,7 +29,7 @@ from elixir_coder.example import Example
 from elixir_coder.tasks.complete import Complete
 from elixir_coder.tasks.window import SpecialTokens, Window
 from elixir_coder.toolchain.parse import ParseResult, parse_all
-from tokenization_elixir_coder import encode_untrusted
+from tokenization_elixir_coder import encode_untrusted, split_prompt
 
 _HEAD = re.compile(
     r"^(?P<indent>[ \t]*)(?:def|defp|defmacro|defmacrop)[ \t(].*\bdo[ \t]*\n(?P<body>[ \t]*)(?=\S)", re.MULTILINE
@@ -106,14 +106,17 @@ def complete(
 ) -> list[Written]:
     """What the model writes after each prompt."""
     task = Complete(SpecialTokens.of(tokenizer), source_length, max_new_tokens)
-    sources = []
+    sources, prefixes = [], []
     for prompt in prompts:
-        tokens = np.array(encode_untrusted(tokenizer, prompt.example.code[: prompt.end]), dtype=np.int64)
+        earlier, latest = split_prompt(encode_untrusted(tokenizer, prompt.example.code[: prompt.end]))
+        tokens = np.array(earlier, dtype=np.int64)
         sources.append(task.at(Window(tokens, is_end=False), len(tokens)).source)
+        prefixes.append(latest)
     return write(
         model,
         tokenizer,
         sources,
+        prefixes,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
         temperature=temperature,

@@ -24,6 +24,7 @@ def write(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     sources: Sequence[list[int]],
+    prefixes: Sequence[list[int]] | None = None,
     *,
     max_new_tokens: int,
     batch_size: int = 16,
@@ -33,7 +34,7 @@ def write(
 ) -> list[Written]:
     """What the model writes for each source, in order. The random state of the program stays as it was.
 
-    sources: token ids for the encoder, `</s>` last. temperature: 0 takes the likeliest token each time.
+    sources: token ids for the encoder, `</s>` last. prefixes: for each, what the decoder begins with. temperature: 0 takes the likeliest token each time.
 
     Raises InputError for a source that is empty or longer than the model reads.
     """
@@ -53,20 +54,30 @@ def write(
         eos_token_id=tokenizer.eos_token_id,
         decoder_start_token_id=model.config.decoder_start_token_id,
     )
-    order = sorted(range(len(sources)), key=lambda number: len(sources[number]))
+    prefixes = prefixes or [[] for _ in sources]
+    order = sorted(range(len(sources)), key=lambda number: (len(sources[number]), len(prefixes[number])))
     written: dict[int, Written] = {}
     with torch.random.fork_rng(), torch.inference_mode():
         torch.manual_seed(seed)
         for at in range(0, len(order), batch_size):
             numbers = order[at : at + batch_size]
             batch = collate([Pair(sources[number], []) for number in numbers], tokenizer.pad_token_id)
+            start = [[model.config.decoder_start_token_id, *prefixes[number]] for number in numbers]
+            width = max(len(row) for row in start)
+            padding = [width - len(row) for row in start]  # on the left, where the decoder does not look
             outputs = model.generate(
                 batch["input_ids"].to(model.device),
                 attention_mask=batch["attention_mask"].to(model.device),
+                decoder_input_ids=torch.tensor(
+                    [[tokenizer.pad_token_id] * pad + row for pad, row in zip(padding, start)], device=model.device
+                ),
+                decoder_attention_mask=torch.tensor(
+                    [[0] * pad + [1] * (width - pad) for pad in padding], device=model.device
+                ),
                 generation_config=config,
             )
-            for number, output in zip(numbers, outputs.tolist()):
-                written[number] = _read(output[1:], tokenizer)  # without the decoder's start token
+            for number, output in zip(numbers, outputs[:, width:].tolist()):
+                written[number] = _read(output, tokenizer)
     return [written[number] for number in range(len(sources))]
 
 

@@ -56,45 +56,69 @@ class Generator:
         temperature: 0 takes the likeliest token every time; above 0 samples from the `top_p` nucleus, the same way
         for the same `seed`.
         """
-        source = self.source_ids(prompt, suffix)
+        source, begun = self.inputs(prompt, suffix)
+        limit = self.model.config.max_position_embeddings
+        if len(begun) + max_new_tokens > limit:
+            raise InputError(f"max_new_tokens may be {limit - len(begun)} at most after this prompt, got {max_new_tokens}")
         arguments: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
         if temperature > 0:
             arguments |= {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
-        yield from self._run(source, arguments, seed)
+        yield from self._run(source, begun, arguments, seed)
 
-    def source_ids(self, prompt: str, suffix: str | None = None) -> list[int]:
-        """What the encoder reads, as token ids; the layouts are those of `tasks/complete.py` and `tasks/infill.py`."""
+    def inputs(self, prompt: str, suffix: str | None = None) -> tuple[list[int], list[int]]:
+        """What the encoder reads and what the decoder begins with, as token ids.
+
+        The layouts are those of `tasks/complete.py` and `tasks/infill.py`; how a prompt to continue is shared out is
+        told at `tokenization_elixir_coder.split_prompt`.
+        """
+        from tokenization_elixir_coder import split_prompt
+
         if not prompt.strip() and not (suffix or "").strip():
             raise InputError("the prompt is empty; give the beginning of some Elixir, e.g. 'defmodule Stack do'")
         special = self.special
         before = self._tokens(prompt)
+        begun = [self.model.config.decoder_start_token_id]
         if suffix is None:
-            source = [special.code, *before, special.eos]
+            earlier, latest = split_prompt(before)
+            source = [special.code, *earlier, special.eos]
+            begun += latest
         else:
             after = self._tokens(suffix)
             source = [special.fim_prefix, *before, special.fim_suffix, *after, special.fim_middle, special.eos]
         limit = self.model.config.max_position_embeddings
         if len(source) > limit:
             raise InputError(f"the input has {len(source)} tokens, the model reads {limit}; shorten it")
-        return source
+        return source, begun
 
     def _tokens(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        from tokenization_elixir_coder import encode_untrusted
 
-    def _run(self, source: list[int], arguments: dict[str, Any], seed: int | None) -> Iterator[str]:
+        return encode_untrusted(self.tokenizer, text)
+
+    def _run(
+        self, source: list[int], begun: list[int], arguments: dict[str, Any], seed: int | None
+    ) -> Iterator[str]:
         import torch
         from transformers import TextIteratorStreamer
 
         if seed is not None:
             torch.manual_seed(seed)
         input_ids = torch.tensor([source], device=self.model.device)
-        inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": torch.ones_like(input_ids),
+            "decoder_input_ids": torch.tensor([begun], device=self.model.device),
+        }
         if arguments["num_beams"] > 1:
             output = self.model.generate(**inputs, **arguments)
-            yield self.tokenizer.decode(output[0], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            yield self.tokenizer.decode(output[0, len(begun) :], skip_special_tokens=True, clean_up_tokenization_spaces=False)
             return
         streamer = TextIteratorStreamer(
-            self.tokenizer, skip_special_tokens=True, clean_up_tokenization_spaces=False, timeout=600
+            self.tokenizer,
+            skip_prompt=True,  # what the decoder begins with
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+            timeout=600,
         )
         failures: list[Exception] = []
 

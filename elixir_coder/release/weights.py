@@ -34,8 +34,15 @@ def ship(source: Path, out: Path, dtype: str = "bfloat16") -> list[Path]:
         if not weight.isfinite().all():
             raise CheckpointError(f"{source}: {name} is not finite in {dtype}; save it with another --dtype")
     if (generation := getattr(model, "generation_config", None)) is not None:
-        # Greedy, so that the same prompt gives the same code; a caller who samples says how.
-        generation.update(do_sample=False, num_beams=1, max_new_tokens=MAX_NEW_TOKENS, _from_model_config=False)
+        generation.update(
+            # Greedy, so that the same prompt gives the same code; a caller who samples says how.
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=MAX_NEW_TOKENS,
+            # Sentinels and task tokens are nothing a reader wants; who asks for denoised spans sets this to None.
+            suppress_tokens=sorted({*tokenizer.all_special_ids} - {tokenizer.eos_token_id}),
+            _from_model_config=False,
+        )
 
     building = out / ".saving"
     is_new = not out.exists()

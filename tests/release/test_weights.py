@@ -66,6 +66,13 @@ def test_generation_starts_ends_and_stops_where_the_tokenizer_says(source, tmp_p
     assert (generation.max_new_tokens, generation.do_sample, generation.num_beams) == (256, False, 1)
 
 
+def test_generation_writes_no_special_token_but_the_end(source, tmp_path):
+    ship(source, tmp_path)
+
+    special = load_tokenizer(tmp_path).all_special_ids
+    assert GenerationConfig.from_pretrained(tmp_path).suppress_tokens == sorted({*special} - {2})
+
+
 def test_other_files_of_the_folder_stay_as_they_are(source, tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("mine")

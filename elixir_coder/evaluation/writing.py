@@ -34,7 +34,8 @@ def write(
 ) -> list[Written]:
     """What the model writes for each source, in order. The random state of the program stays as it was.
 
-    sources: token ids for the encoder, `</s>` last. prefixes: for each, what the decoder begins with. temperature: 0 takes the likeliest token each time.
+    sources: token ids for the encoder, `</s>` last. prefixes: for each, what the decoder begins with. temperature: 0
+    takes the likeliest token each time.
 
     Raises InputError for a source that is empty or longer than the model reads.
     """

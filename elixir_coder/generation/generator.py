@@ -27,11 +27,13 @@ class Generator:
 
     def __init__(self, folder: Path | str = DEFAULT_MODEL):
         from elixir_coder.checkpoint import load_model, load_tokenizer
+        from elixir_coder.generation.healing import token_texts
         from elixir_coder.tasks.window import SpecialTokens
 
         self.tokenizer = load_tokenizer(folder)
         self.model = load_model(folder, tokenizer=self.tokenizer)
         self.special = SpecialTokens.of(self.tokenizer)
+        self.texts = token_texts(self.tokenizer)
 
     def generate(self, prompt: str, suffix: str | None = None, **settings: Any) -> str:
         """The text that follows `prompt`, or stands between it and `suffix`.
@@ -56,29 +58,39 @@ class Generator:
         temperature: 0 takes the likeliest token every time; above 0 samples from the `top_p` nucleus, the same way
         for the same `seed`.
         """
-        source, begun = self.inputs(prompt, suffix)
+        source, begun, given_back = self.inputs(prompt, suffix)
         limit = self.model.config.max_position_embeddings
         if len(begun) + max_new_tokens > limit:
-            raise InputError(f"max_new_tokens may be {limit - len(begun)} at most after this prompt, got {max_new_tokens}")
+            raise InputError(
+                f"max_new_tokens may be {limit - len(begun)} at most after this prompt, got {max_new_tokens}"
+            )
         arguments: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
         if temperature > 0:
             arguments |= {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
-        yield from self._run(source, begun, arguments, seed)
+        skipped = 0  # what was given back is written again, and the reader has it already
+        for piece in self._run(source, begun, given_back, arguments, seed):
+            skip = min(len(given_back) - skipped, len(piece))
+            skipped += skip
+            if piece[skip:]:
+                yield piece[skip:]
 
-    def inputs(self, prompt: str, suffix: str | None = None) -> tuple[list[int], list[int]]:
-        """What the encoder reads and what the decoder begins with, as token ids.
+    def inputs(self, prompt: str, suffix: str | None = None) -> tuple[list[int], list[int], str]:
+        """What the encoder reads and what the decoder begins with, as token ids, and the text the decoder must write
+        first (see `generation/healing.py`).
 
         The layouts are those of `tasks/complete.py` and `tasks/infill.py`; how a prompt to continue is shared out is
         told at `tokenization_elixir_coder.split_prompt`.
         """
+        from elixir_coder.generation.healing import give_back
         from tokenization_elixir_coder import split_prompt
 
         if not prompt.strip() and not (suffix or "").strip():
             raise InputError("the prompt is empty; give the beginning of some Elixir, e.g. 'defmodule Stack do'")
         special = self.special
-        before = self._tokens(prompt)
+        before, given_back = self._tokens(prompt), ""
         begun = [self.model.config.decoder_start_token_id]
         if suffix is None:
+            before, given_back = give_back(before, self.texts)
             earlier, latest = split_prompt(before)
             source = [special.code, *earlier, special.eos]
             begun += latest
@@ -88,7 +100,7 @@ class Generator:
         limit = self.model.config.max_position_embeddings
         if len(source) > limit:
             raise InputError(f"the input has {len(source)} tokens, the model reads {limit}; shorten it")
-        return source, begun
+        return source, begun, given_back
 
     def _tokens(self, text: str) -> list[int]:
         from tokenization_elixir_coder import encode_untrusted
@@ -96,22 +108,28 @@ class Generator:
         return encode_untrusted(self.tokenizer, text)
 
     def _run(
-        self, source: list[int], begun: list[int], arguments: dict[str, Any], seed: int | None
+        self, source: list[int], begun: list[int], given_back: str, arguments: dict[str, Any], seed: int | None
     ) -> Iterator[str]:
         import torch
         from transformers import TextIteratorStreamer
 
+        from elixir_coder.generation.healing import TokenHealing
+
         if seed is not None:
             torch.manual_seed(seed)
         input_ids = torch.tensor([source], device=self.model.device)
-        inputs = {
+        inputs: dict[str, Any] = {
             "input_ids": input_ids,
             "attention_mask": torch.ones_like(input_ids),
             "decoder_input_ids": torch.tensor([begun], device=self.model.device),
         }
+        if given_back:
+            inputs["logits_processor"] = [TokenHealing(given_back, self.texts, len(begun))]
         if arguments["num_beams"] > 1:
             output = self.model.generate(**inputs, **arguments)
-            yield self.tokenizer.decode(output[0, len(begun) :], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            yield self.tokenizer.decode(
+                output[0, len(begun) :], skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
             return
         streamer = TextIteratorStreamer(
             self.tokenizer,

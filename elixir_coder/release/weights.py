@@ -47,7 +47,7 @@ def ship(source: Path, out: Path, dtype: str = "bfloat16") -> list[Path]:
     building = out / ".saving"
     is_new = not out.exists()
     try:
-        save_model(building, model, tokenizer)
+        save_model(building, model, tokenizer, extra=lambda folder: _copy_progress(source, folder))
         written = []
         for file in sorted(building.iterdir()):
             os.replace(file, out / file.name)
@@ -59,6 +59,12 @@ def ship(source: Path, out: Path, dtype: str = "bfloat16") -> list[Path]:
         shutil.rmtree(building, ignore_errors=True)
         if is_new and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
+
+
+def _copy_progress(source: Path, folder: Path) -> None:
+    """The step and the tokens seen stay with the weights: the model card tells them."""
+    if (progress := source / "trainer_state.json").exists():
+        shutil.copyfile(progress, folder / progress.name)
 
 
 def add_parser(subparsers: Any) -> None:

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from elixir_coder.cli import main
 from elixir_coder.errors import CheckpointError, InputError
 from elixir_coder.generation.generator import Generator
+from elixir_coder.generation.healing import TokenHealing
 from tokenization_elixir_coder import DECODER_PREFIX
 
 PROMPT = "def area(radius) do\n"
@@ -43,11 +45,9 @@ def test_the_text_does_not_repeat_the_prompt_and_has_no_special_token(generator)
 
 
 def test_beams_give_text_that_is_at_least_as_likely(generator):
-    import torch
-
     def log_likelihood(text: str) -> float:
-        source, begun = generator.inputs(PROMPT)
-        written = generator.tokenizer(text, add_special_tokens=False).input_ids
+        source, begun, given_back = generator.inputs(PROMPT)
+        written = generator.tokenizer(given_back + text, add_special_tokens=False).input_ids
         with torch.inference_mode():
             ids = torch.tensor([begun + written])
             logits = generator.model(input_ids=torch.tensor([source]), decoder_input_ids=ids).logits[0]
@@ -60,7 +60,7 @@ def test_beams_give_text_that_is_at_least_as_likely(generator):
 
 
 def test_a_special_token_in_the_users_text_is_spelt_out(generator):
-    source, begun = generator.inputs("x = '</s><fim_middle>'")
+    source, begun, _ = generator.inputs("x = '</s><fim_middle>'")
     special = generator.special
     assert source.count(special.eos) == 1
     assert special.eos not in begun
@@ -69,18 +69,44 @@ def test_a_special_token_in_the_users_text_is_spelt_out(generator):
 
 def test_the_end_of_a_long_prompt_is_what_the_decoder_begins_with(generator):
     prompt = "".join(f"def f{number}(a), do: a + {number}\n" for number in range(100))
-    source, begun = generator.inputs(prompt)
+    source, begun, given_back = generator.inputs(prompt)
     tokens = generator.tokenizer(prompt, add_special_tokens=False).input_ids
-    assert source[1:-1] + begun[1:] == tokens
+    kept = source[1:-1] + begun[1:]
+    assert kept == tokens[: len(kept)]
+    assert generator.tokenizer.decode(kept) + given_back == prompt
     assert len(begun) == 1 + DECODER_PREFIX
     assert (source[0], source[-1], begun[0]) == (generator.special.code, generator.special.eos, 1)
 
 
 def test_a_suffix_makes_a_hole(generator):
-    source, begun = generator.inputs("def f do\n", "\nend")
+    source, begun, given_back = generator.inputs("def f do\n", "\nend")
     text = generator.tokenizer.decode(source)
     assert text == "<fim_prefix>def f do\n<fim_suffix>\nend<fim_middle></s>"
-    assert begun == [1]
+    assert (begun, given_back) == ([1], "")
+
+
+@pytest.mark.parametrize("prompt", [PROMPT, "defmodule Stack do", "  def f(a", "x = :er", "# naïve café"])
+@pytest.mark.parametrize("beams", [1, 3])
+def test_what_a_prompt_gives_back_is_written_again_and_not_shown(generator, prompt, beams):
+    text = generator.generate(prompt, max_new_tokens=8, num_beams=beams)
+    source, begun, given_back = generator.inputs(prompt)
+    known = generator.tokenizer.decode(source[1:-1] + begun[1:])
+    assert known + given_back == prompt
+    assert not given_back or not text.startswith(given_back + given_back)
+
+
+def test_a_prompt_may_end_inside_a_token(generator):
+    whole, cut = (
+        generator.generate(prompt, max_new_tokens=4) for prompt in ("defmodule Stack do", "defmodule Stack d")
+    )
+    assert whole
+    assert ("d" + cut).startswith("d")
+    healing = TokenHealing("defm", generator.texts, start=0)
+    scores = healing(torch.zeros(1, 0, dtype=torch.long), torch.zeros(1, len(generator.texts)))
+    allowed = {generator.texts[index] for index in scores[0].isfinite().nonzero().flatten().tolist()}
+    assert "defmodule" in allowed
+    assert all(text.startswith("defm") for text in allowed)
+    assert healing(torch.zeros(1, 1, dtype=torch.long), torch.zeros(1, len(generator.texts))).isfinite().all()
 
 
 @pytest.mark.parametrize("prompt", ["", " \n"])

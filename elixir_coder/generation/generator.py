@@ -51,12 +51,13 @@ class Generator:
         temperature: float = 0.0,
         top_p: float = 0.95,
         num_beams: int = 1,
+        repetition_penalty: float = 1.0,
         seed: int | None = None,
     ) -> Iterator[str]:
         """The same text piece by piece as it is written; with beams, in one piece at the end.
 
         temperature: 0 takes the likeliest token every time; above 0 samples from the `top_p` nucleus, the same way
-        for the same `seed`.
+        for the same `seed`. repetition_penalty: above 1 makes what was already written less likely.
         """
         source, begun, given_back = self.inputs(prompt, suffix)
         limit = self.model.config.max_position_embeddings
@@ -65,6 +66,7 @@ class Generator:
                 f"max_new_tokens may be {limit - len(begun)} at most after this prompt, got {max_new_tokens}"
             )
         arguments: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
+        arguments["repetition_penalty"] = repetition_penalty
         if temperature > 0:
             arguments |= {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
         skipped = 0  # what was given back is written again, and the reader has it already
@@ -169,6 +171,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default), above 0 samples")
     parser.add_argument("--top_p", type=float, default=0.95, help="nucleus to sample from (default: 0.95)")
     parser.add_argument("--num_beams", type=int, default=1, help="beams to search with (default: 1)")
+    parser.add_argument(
+        "--repetition_penalty", type=float, default=1.0, help="above 1 makes repeating itself less likely (default: 1)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of sampling (default: 0)")
     parser.set_defaults(run=run)
 
@@ -185,6 +190,7 @@ def run(args: argparse.Namespace) -> int:
         temperature=args.temperature,
         top_p=args.top_p,
         num_beams=args.num_beams,
+        repetition_penalty=args.repetition_penalty,
         seed=args.seed,
     )
     first = next(pieces, "")  # what is wrong with the input is said before anything is printed
@@ -202,6 +208,8 @@ def check_settings(args: argparse.Namespace) -> None:
         raise InputError("--max_new_tokens and --num_beams must be at least 1")
     if args.temperature < 0 or not 0 < args.top_p <= 1:
         raise InputError("--temperature must be at least 0 and --top_p in (0, 1]")
+    if args.repetition_penalty <= 0:
+        raise InputError("--repetition_penalty must be above 0; 1 changes nothing")
     if args.temperature > 0 and args.num_beams > 1:
         raise InputError("--num_beams searches for the likeliest text; use it with --temperature 0")
 

@@ -143,6 +143,7 @@ def test_the_command_prints_the_prompt_and_what_follows(capsys):
         (["", "--max_new_tokens", "8"], "the prompt is empty"),
         (["x", "--max_new_tokens", "0"], "--max_new_tokens"),
         (["x", "--top_p", "1.5"], "--top_p"),
+        (["x", "--repetition_penalty", "0"], "--repetition_penalty"),
         (["x", "--temperature", "1", "--num_beams", "2"], "--num_beams"),
         (["x", "--model", "nowhere"], "no tokenizer at nowhere"),
     ],

@@ -1051,9 +1051,16 @@ class ElixirCoderText2TextPipeline(Pipeline):
             "input_ids": torch.tensor([ids]),
             "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
             "decoder_input_ids": torch.tensor([begun]),
+            "decoder_attention_mask": torch.ones(1, len(begun), dtype=torch.long),
         }
 
     def _forward(self, model_inputs: dict[str, torch.Tensor], **generate_kwargs: Any) -> dict[str, torch.Tensor]:
+        # A batch arrives padded on the right; what is continued has to end with its last real token.
+        mask = model_inputs["decoder_attention_mask"]
+        width = mask.shape[1]
+        order = (torch.arange(width, device=mask.device) + mask.sum(dim=1, keepdim=True)) % width
+        for name in ("decoder_input_ids", "decoder_attention_mask"):
+            model_inputs[name] = model_inputs[name].gather(1, order)
         ids = self.model.generate(**model_inputs, **self._prepare_generate_kwargs(generate_kwargs))
         ids = ids if isinstance(ids, torch.Tensor) else ids.sequences
         ids = ids[:, model_inputs["decoder_input_ids"].shape[1] :]

@@ -623,16 +623,28 @@ def pipe(tokenizer):
 def test_the_pipeline_reads_the_task_token_the_text_and_the_end(pipe, tokenizer):
     code, explanation = tokenizer.convert_tokens_to_ids(["<code>", "<explanation>"])
     text = tokenizer("ab", add_special_tokens=False).input_ids
-    assert pipe.preprocess("ab")["input_ids"].tolist() == [[code, *text, 2]]
-    assert pipe.preprocess("ab", prefix="<explanation>")["input_ids"].tolist() == [[explanation, *text, 2]]
-    assert pipe.preprocess("ab" * 99, truncation=True)["input_ids"].shape == (1, 64)
+    source = pipe.preprocess("ab", prefix="<explanation>")
+    assert source["input_ids"].tolist() == [[explanation, *text, 2]]
+    assert source["decoder_input_ids"].tolist() == [[1]]
+    assert pipe.preprocess("ab" * 99, prefix="<explanation>", truncation=True)["input_ids"].shape == (1, 64)
+    code_to_continue = pipe.preprocess("ab")
+    assert code_to_continue["input_ids"].tolist() == [[code, 2]]
+    assert code_to_continue["decoder_input_ids"].tolist() == [[1, *text]]
+
+
+def test_the_pipeline_gives_the_decoder_the_end_of_a_long_text(pipe, tokenizer):
+    text = "abcdefgh" * 20
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    inputs = pipe.preprocess(text)
+    assert inputs["input_ids"][0, 1:-1].tolist() + inputs["decoder_input_ids"][0, 1:].tolist() == ids
+    assert inputs["decoder_input_ids"].shape == (1, 129)
 
 
 def test_the_pipeline_writes_what_generate_writes(pipe, tokenizer):
-    ids = pipe.preprocess("def area")["input_ids"]
-    text = tokenizer.decode(pipe.model.generate(ids, max_new_tokens=8)[0], skip_special_tokens=True)
-    assert pipe("def area") == [{"generated_text": text}]
-    assert pipe("def area", return_tensors=True)[0]["generated_token_ids"].shape == (9,)
+    inputs = pipe.preprocess("def area")
+    written = pipe.model.generate(**inputs, max_new_tokens=8)[0, inputs["decoder_input_ids"].shape[1] :]
+    assert pipe("def area") == [{"generated_text": tokenizer.decode(written, skip_special_tokens=True)}]
+    assert pipe("def area", return_tensors=True)[0]["generated_token_ids"].tolist() == written.tolist()
 
 
 def test_the_pipeline_takes_lists_batches_and_settings_of_generate(pipe):

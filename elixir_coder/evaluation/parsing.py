@@ -99,12 +99,9 @@ def complete(
     *,
     source_length: int,
     max_new_tokens: int,
-    batch_size: int = 16,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int = 0,
+    **settings: Any,
 ) -> list[Written]:
-    """What the model writes after each prompt."""
+    """What the model writes after each prompt. settings: as for `writing.write`."""
     task = Complete(SpecialTokens.of(tokenizer), source_length, max_new_tokens)
     sources, prefixes = [], []
     for prompt in prompts:
@@ -112,17 +109,7 @@ def complete(
         tokens = np.array(earlier, dtype=np.int64)
         sources.append(task.at(Window(tokens, is_end=False), len(tokens)).source)
         prefixes.append(latest)
-    return write(
-        model,
-        tokenizer,
-        sources,
-        prefixes,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-    )
+    return write(model, tokenizer, sources, prefixes, max_new_tokens=max_new_tokens, **settings)
 
 
 def as_written(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int) -> str:

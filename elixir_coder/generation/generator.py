@@ -65,8 +65,12 @@ class Generator:
             raise InputError(
                 f"max_new_tokens may be {limit - len(begun)} at most after this prompt, got {max_new_tokens}"
             )
-        arguments: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
-        arguments["repetition_penalty"] = repetition_penalty
+        arguments: dict[str, Any] = {
+            "max_new_tokens": max_new_tokens,
+            "num_beams": num_beams,
+            "repetition_penalty": repetition_penalty,
+            "do_sample": False,
+        }
         if temperature > 0:
             arguments |= {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
         skipped = 0  # what was given back is written again, and the reader has it already
@@ -84,30 +88,23 @@ class Generator:
         told at `tokenization_elixir_coder.split_prompt`.
         """
         from elixir_coder.generation.healing import give_back
-        from tokenization_elixir_coder import split_prompt
+        from tokenization_elixir_coder import encode_prompt, encode_untrusted, split_prompt
 
         if not prompt.strip() and not (suffix or "").strip():
             raise InputError("the prompt is empty; give the beginning of some Elixir, e.g. 'defmodule Stack do'")
-        special = self.special
-        before, given_back = self._tokens(prompt), ""
         begun = [self.model.config.decoder_start_token_id]
+        given_back = ""
         if suffix is None:
-            before, given_back = give_back(before, self.texts)
+            before, given_back = give_back(encode_untrusted(self.tokenizer, prompt), self.texts)
             earlier, latest = split_prompt(before)
-            source = [special.code, *earlier, special.eos]
+            source = [self.special.code, *earlier, self.special.eos]
             begun += latest
         else:
-            after = self._tokens(suffix)
-            source = [special.fim_prefix, *before, special.fim_suffix, *after, special.fim_middle, special.eos]
+            source = encode_prompt(self.tokenizer, "fim", prefix=prompt, suffix=suffix)
         limit = self.model.config.max_position_embeddings
         if len(source) > limit:
             raise InputError(f"the input has {len(source)} tokens, the model reads {limit}; shorten it")
         return source, begun, given_back
-
-    def _tokens(self, text: str) -> list[int]:
-        from tokenization_elixir_coder import encode_untrusted
-
-        return encode_untrusted(self.tokenizer, text)
 
     def _run(
         self, source: list[int], begun: list[int], given_back: str, arguments: dict[str, Any], seed: int | None

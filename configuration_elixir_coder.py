@@ -1,7 +1,8 @@
 """The shape of an elixir-coder model: every setting, checked, and the parameters it adds up to.
 
 One encoder-decoder wide enough to contain its relatives: BART, mBART, Pegasus, Marian and T5 v1.1 are values of these
-fields (see `elixir_coder/release/interop.py`). Names follow BART in transformers.
+fields (see `elixir_coder/release/interop.py`), and both stacks of a Llama-shaped one are Llama's. Names follow BART in
+transformers.
 """
 
 import types
@@ -58,6 +59,7 @@ SECURITY_LABELS = tuple(_SOBELOW.split())
 _CHOICES = {
     "activation_function": ("gelu", "relu", "swish", "gelu_new"),
     "classifier_activation": ("gelu", "relu", "swish", "gelu_new", "tanh"),
+    "init_method": ("normal", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"),
     "norm_type": ("layernorm", "rmsnorm"),
     "norm_position": ("pre", "post"),
     "position_embedding_type": ("sinusoidal", "learned", "rotary", "alibi", "relative"),
@@ -67,7 +69,11 @@ _POSITIVE = (
     " num_key_value_heads head_dim hidden_ffn_multiplier encoder_ffn_dim decoder_ffn_dim max_position_embeddings"
     " layer_norm_eps init_std"
 ).split()
-_NOT_BUILT = {"position_embedding_type": ("rotary", "alibi"), "cross_attention_gate": (True,)}
+_ROPE = {  # what each kind of rotation needs besides its type
+    "default": {"rope_theta"},
+    "linear": {"rope_theta", "factor"},
+    "llama3": {"rope_theta", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"},
+}
 
 
 # save_pretrained adds only the class it saves; a folder is to serve every Auto class.
@@ -93,14 +99,25 @@ class ElixirCoderConfig(PretrainedConfig):
       encoder_ffn_dim, decoder_ffn_dim: None means `hidden_ffn_multiplier` × d_model.
       max_position_embeddings: longest input and output in tokens.
     Form
-      position_embedding_type: "sinusoidal" (computed, Marian's [sin|cos] table), "learned", or "relative" (T5 buckets:
-        `relative_attention_num_buckets`, `relative_attention_max_distance`); "rotary" and "alibi" are reserved.
+      position_embedding_type: "sinusoidal" (computed, Marian's [sin|cos] table), "learned", "relative" (T5 buckets:
+        `relative_attention_num_buckets`, `relative_attention_max_distance`), "rotary" (Llama's half-split rotation, in
+        self-attention only) or "alibi" (Bloom's slopes).
+      rope_parameters: of "rotary", as in transformers: `rope_type` ("default", "linear" or "llama3"), `rope_theta`, and
+        what the type needs besides. None means theta 10,000.
       share_position_embeddings: one learned table for both stacks.
       norm_type ("layernorm", "rmsnorm"), norm_position ("pre", "post"), layer_norm_eps.
       gated_ffn: act(fc_gate(x)) · fc1(x) (Shazeer 2020, https://arxiv.org/abs/2002.05202) instead of act(fc1(x)).
       use_bias: biases in every linear layer of the stacks.
+      cross_attention_gate: what cross-attention adds is multiplied, channel by channel, by the tanh of a learned gate
+        that starts at zero, so that a decoder taken from another model starts as it was (Alayrac et al. 2022,
+        section 2.2, https://arxiv.org/abs/2204.14198).
       layernorm_embedding, scale_embedding (× √d_model), tie_word_embeddings (head and input table are one).
+      lm_head_bias: a bias on the output matrix, as Marian has it.
       separate_decoder_heads: names of decoder tasks that get an output matrix of their own, e.g. ("explanation",).
+    Start
+      init_method: of the matrices of linear layers: "normal" (standard deviation `init_std`), "xavier_uniform",
+        "xavier_normal" (Glorot and Bengio 2010), "kaiming_uniform" or "kaiming_normal" (He et al. 2015,
+        https://arxiv.org/abs/1502.01852). Embeddings are always normal, biases zero.
     Heads on the encoder (masked mean of its states, then an MLP)
       quality_labels, security_labels: label names, in the order of the logits; their lengths are
         `num_quality_labels` and `num_security_labels`. Defaults: Credo's 112 checks, Sobelow's 25 source rules.
@@ -110,7 +127,7 @@ class ElixirCoderConfig(PretrainedConfig):
         layer), classifier_residual (skip connections where widths agree).
       loss_weights: weight of each loss in the sum, by name: generation, quality, security, clarification.
 
-    Raises ValueError for a value outside its range or not built yet, naming the field and what it may be.
+    Raises ValueError for a value outside its range, naming the field and what it may be.
     """
 
     model_type = "elixir_coder"
@@ -149,10 +166,12 @@ class ElixirCoderConfig(PretrainedConfig):
     relative_attention_num_buckets: int = 32
     relative_attention_max_distance: int = 128
     rope_parameters: dict[str, Any] | None = None
+    init_method: str = "normal"
     init_std: float = 0.02
     scale_embedding: bool = False
     use_cache: bool = True
     tie_word_embeddings: bool = True
+    lm_head_bias: bool = False
     layer_norm_eps: float = 1e-5
     separate_decoder_heads: list[str] | tuple[str, ...] = ()
 
@@ -194,10 +213,14 @@ class ElixirCoderConfig(PretrainedConfig):
             self.id2label = dict(enumerate(labels))
             self.label2id = {label: index for index, label in enumerate(labels)}
             self.problem_type = self.problem_type or "multi_label_classification"
+        if self.position_embedding_type == "rotary":
+            self.rope_parameters = {"rope_type": "default", "rope_theta": 10000.0} | (self.rope_parameters or {})
         self._check()
         kwargs.setdefault("auto_map", dict(_AUTO_MAP))
         kwargs.setdefault("custom_pipelines", {"text2text-generation": dict(_PIPELINE)})
         super().__post_init__(**kwargs)
+        if self.position_embedding_type != "rotary":
+            self.rope_parameters = None  # transformers fills in a rotation that this model does not make
 
     def _check_types(self) -> None:
         """Raise ValueError for the first field of another type than it is declared with."""
@@ -212,9 +235,6 @@ class ElixirCoderConfig(PretrainedConfig):
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        for name, values in _NOT_BUILT.items():
-            if getattr(self, name) in values:
-                raise ValueError(f"{name}={getattr(self, name)!r} is reserved but not built yet")
         for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -242,6 +262,8 @@ class ElixirCoderConfig(PretrainedConfig):
                     "relative_attention_num_buckets must be even, at least 4 and less than twice "
                     f"relative_attention_max_distance, got {buckets} and {farthest}"
                 )
+        if self.position_embedding_type == "rotary":
+            self._check_rotation()
         if self.share_position_embeddings and self.position_embedding_type != "learned":
             raise ValueError("share_position_embeddings needs position_embedding_type='learned'")
         for name in ("quality", "security"):
@@ -269,6 +291,22 @@ class ElixirCoderConfig(PretrainedConfig):
                 raise ValueError(f"loss_weights has no loss called {name!r}; there are {', '.join(known)}")
             if weight < 0:
                 raise ValueError(f"loss_weights must not be negative, got {weight} for {name}")
+
+    def _check_rotation(self) -> None:
+        width = self.head_width("encoder")
+        if width % 2 or width != self.head_width("decoder"):
+            raise ValueError(
+                "rotary positions need heads of one even width, got "
+                f"{width} in the encoder and {self.head_width('decoder')} in the decoder; set head_dim"
+            )
+        given = self.rope_parameters or {}
+        kind = given.get("rope_type")
+        if kind not in _ROPE:
+            raise ValueError(f"rope_parameters['rope_type'] must be one of {', '.join(_ROPE)}, got {kind!r}")
+        for name in sorted(_ROPE[kind]):
+            value = given.get(name)
+            if not isinstance(value, int | float) or value <= 0:
+                raise ValueError(f"rope_parameters[{name!r}] must be a number above 0 for {kind!r}, got {value!r}")
 
     def to_dict(self) -> dict[str, Any]:
         plain = super().to_dict()
@@ -311,6 +349,29 @@ class ElixirCoderConfig(PretrainedConfig):
             "layer_norm_eps": 1e-6,
             "position_embedding_type": "relative",
             "scale_embedding": True,  # with the tied head this is T5 v1.0: its table is ours times √d_model
+        }
+        return cls(**shape | overrides)
+
+    @classmethod
+    def small(cls, **overrides: Any) -> "ElixirCoderConfig":
+        """SmolLM2-135M's shape, whose 30 layers are the decoder and 12 of them the encoder: 193.7M parameters."""
+        shape = {
+            "d_model": 576,
+            "encoder_layers": 12,
+            "decoder_layers": 30,
+            "encoder_attention_heads": 9,
+            "decoder_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "encoder_ffn_dim": 1536,
+            "decoder_ffn_dim": 1536,
+            "dropout": 0.0,
+            "activation_function": "swish",
+            "gated_ffn": True,
+            "use_bias": False,
+            "norm_type": "rmsnorm",
+            "cross_attention_gate": True,
+            "position_embedding_type": "rotary",
+            "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
         }
         return cls(**shape | overrides)
 
@@ -374,7 +435,8 @@ def parameter_table(config: ElixirCoderConfig) -> dict[str, int]:
         num_attentions = 1 if stack == "encoder" else 2
         ffn = getattr(config, f"{stack}_ffn_dim")
         feed_forward = (2 if config.gated_ffn else 1) * linear(d, ffn) + linear(ffn, d)
-        return num_attentions * (attention(stack) + norm) + feed_forward + norm
+        gate = d if stack == "decoder" and config.cross_attention_gate else 0
+        return num_attentions * (attention(stack) + norm) + gate + feed_forward + norm
 
     def positions(stack: str) -> int:
         if config.position_embedding_type == "relative":
@@ -397,7 +459,7 @@ def parameter_table(config: ElixirCoderConfig) -> dict[str, int]:
         for index in range(getattr(config, f"{stack}_layers")):
             table[f"model.{stack}.layers.{index}"] = layer(stack)
         table[f"model.{stack}.layer_norm"] = norm * (config.norm_position == "pre")
-    table["lm_head"] = 0 if config.tie_word_embeddings else config.vocab_size * d
+    table["lm_head"] = config.vocab_size * ((0 if config.tie_word_embeddings else d) + config.lm_head_bias)
     table["task_heads"] = len(config.separate_decoder_heads) * config.vocab_size * d
     table["quality_head"] = classifier(config.num_quality_labels)
     table["security_head"] = classifier(config.num_security_labels)

@@ -1,12 +1,13 @@
 """The elixir-coder models: an encoder-decoder transformer, with heads that judge code on its encoder.
 
 One attention class and one layer class per stack serve every form the configuration can ask for. What differs between
-BART, Pegasus, Marian and T5 is a value in the configuration, never a branch in a model of its own.
+BART, Pegasus, Marian, T5 and Llama is a value in the configuration, never a branch in a model of its own.
 
 Axes: B batch, S source length, T target length, D d_model, H heads, K keys, Q queries.
 
 Method: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; relative positions: Raffel et al. 2020, section 2.1,
-https://arxiv.org/abs/1910.10683; sinusoids in Marian's layout (all sines, then all cosines).
+https://arxiv.org/abs/1910.10683; rotary: Su et al. 2021, https://arxiv.org/abs/2104.09864, in Llama's layout; ALiBi:
+Press et al. 2022, https://arxiv.org/abs/2108.12409; sinusoids in Marian's layout (all sines, then all cosines).
 """
 
 import math
@@ -59,6 +60,7 @@ __all__ = [
 ]
 
 IGNORED = -100  # a label that counts in no loss, as everywhere in transformers
+FLOAT16_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
 
 
 def shift_tokens_right(labels: torch.Tensor, pad_token_id: int, decoder_start_token_id: int) -> torch.Tensor:
@@ -71,23 +73,9 @@ def shift_tokens_right(labels: torch.Tensor, pad_token_id: int, decoder_start_to
 # ---------------------------------------------------------------------------------------------------- norm, positions
 
 
-class ElixirCoderRMSNorm(nn.Module):
-    """Scale to unit root mean square, computed in float32. Source: https://arxiv.org/abs/1910.07467"""
-
-    def __init__(self, width: int, eps: float):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        wide = hidden.float()
-        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * wide.to(hidden.dtype)
-
-
 def build_norm(config: ElixirCoderConfig) -> nn.Module:
     if config.norm_type == "rmsnorm":
-        return ElixirCoderRMSNorm(config.d_model, config.layer_norm_eps)
+        return nn.RMSNorm(config.d_model, eps=config.layer_norm_eps)
     return nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
 
 
@@ -142,6 +130,81 @@ class ElixirCoderRelativePositions(nn.Embedding):
         """(B or 1, Q) and (B or 1, K) int64 -> (B or 1, H, Q, K) float."""
         distance = key_positions[:, None, :] - query_positions[:, :, None]
         return super().forward(self.bucket(distance)).permute(0, 3, 1, 2)
+
+
+class ElixirCoderAlibiPositions(nn.Module):
+    """ALiBi's bias: minus the distance times a slope per head, Bloom's for any number of heads. Nothing is learned."""
+
+    def __init__(self, num_heads: int):
+        super().__init__()
+        # 2^(-8/n), 2^(-16/n), ... for n heads, a power of two; the heads beyond take every other slope of 2n heads.
+        power = 2 ** math.floor(math.log2(num_heads))
+        slopes = [2 ** (-8 * (head + 1) / power) for head in range(power)]
+        slopes += [2 ** (-4 * (2 * head + 1) / power) for head in range(num_heads - power)]
+        self.slopes = slopes
+
+    def forward(self, query_positions: torch.Tensor, key_positions: torch.Tensor) -> torch.Tensor:
+        """(B or 1, Q) and (B or 1, K) int64 -> (B or 1, H, Q, K) float32."""
+        distance = (key_positions[:, None, :] - query_positions[:, :, None]).abs()
+        slopes = torch.tensor(self.slopes, dtype=torch.float32, device=distance.device)
+        return -slopes[:, None, None] * distance[:, None]
+
+
+class ElixirCoderRotaryPositions(nn.Module):
+    """RoPE: the angles by which self-attention turns pairs of channels of queries and keys.
+
+    Frequencies are worked out in each forward, in float32: a buffer would lose them when the model is cast.
+    """
+
+    def __init__(self, config: ElixirCoderConfig):
+        super().__init__()
+        self.width = config.head_width("encoder")
+        self.rope = config.rope_parameters
+
+    def frequencies(self, device: torch.device) -> torch.Tensor:
+        """(width of a head / 2,) float32, in radians per position."""
+        exponents = torch.arange(0, self.width, 2, dtype=torch.float32, device=device) / self.width
+        frequencies = 1.0 / (self.rope["rope_theta"] ** exponents)
+        if self.rope["rope_type"] == "linear":
+            return frequencies / self.rope["factor"]
+        if self.rope["rope_type"] == "llama3":  # waves longer than the context it was trained on are stretched
+            turns = self.rope["original_max_position_embeddings"] * frequencies / (2 * math.pi)
+            low, high = self.rope["low_freq_factor"], self.rope["high_freq_factor"]
+            kept = ((turns - low) / (high - low)).clamp(0, 1)
+            return kept * frequencies + (1 - kept) * frequencies / self.rope["factor"]
+        return frequencies
+
+    def forward(self, position_ids: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B or 1, L) int64 -> cosines and sines, each (B or 1, 1, L, width of a head), for `rotate`."""
+        angles = position_ids[:, None, :, None].float() * self.frequencies(position_ids.device)
+        angles = torch.cat([angles, angles], dim=-1)
+        return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(heads: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Turn channel i of the first half together with channel i of the second: (B, H, L, width) -> the same."""
+    cosines, sines = rotation
+    first, second = heads.chunk(2, dim=-1)
+    return heads * cosines + torch.cat([-second, first], dim=-1) * sines
+
+
+ADDED_TO_EMBEDDINGS = (ElixirCoderLearnedPositions, ElixirCoderSinusoidalPositions)
+ADDED_TO_SCORES = (ElixirCoderRelativePositions, ElixirCoderAlibiPositions)
+
+
+def build_positions(config: ElixirCoderConfig, stack: str) -> nn.Module:
+    num_heads = getattr(config, f"{stack}_attention_heads")
+    match config.position_embedding_type:
+        case "learned":
+            return ElixirCoderLearnedPositions(config)
+        case "sinusoidal":
+            return ElixirCoderSinusoidalPositions(config)
+        case "relative":
+            return ElixirCoderRelativePositions(config, num_heads, is_decoder=stack == "decoder")
+        case "alibi":
+            return ElixirCoderAlibiPositions(num_heads)
+        case "rotary":
+            return ElixirCoderRotaryPositions(config)
 
 
 def add_bias(mask: torch.Tensor | None, bias: torch.Tensor) -> torch.Tensor:
@@ -200,10 +263,10 @@ def eager_attention_forward(
     """Attention written out: (B, H, Q, head), (B, H / groups, K, head) -> (B, Q, H, head), weights (B, H, Q, K)."""
     key = key.repeat_interleave(module.num_key_value_groups, dim=1)
     value = value.repeat_interleave(module.num_key_value_groups, dim=1)
-    scores = query @ key.transpose(2, 3) * scaling
+    scores = ((query * scaling) @ key.transpose(2, 3)).float()  # scaled first: in float16 the product may overflow
     if attention_mask is not None:
         scores = scores + attention_mask
-    weights = F.dropout(scores.float().softmax(dim=-1).to(query.dtype), p=dropout, training=module.training)
+    weights = F.dropout(scores.softmax(dim=-1).to(query.dtype), p=dropout, training=module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
@@ -232,15 +295,18 @@ class ElixirCoderAttention(nn.Module):
         attention_mask: torch.Tensor | None = None,
         key_value_states: torch.Tensor | None = None,
         past_key_values: EncoderDecoderCache | None = None,
+        rotation: tuple[torch.Tensor, torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(B, Q, D) -> (B, Q, D) and, from eager attention only, the weights (B, H, Q, K).
 
         `key_value_states`: the encoder's states (B, S, D); given, this is cross-attention, whose keys and values are
-        worked out once and then read from the cache.
+        worked out once and then read from the cache. `rotation`: what rotary positions give for these Q positions.
         """
         query = self._heads(self.q_proj(hidden))
-        key, value = self._keys_and_values(hidden, key_value_states, past_key_values)
+        if rotation is not None:
+            query = rotate(query, rotation)
+        key, value = self._keys_and_values(hidden, key_value_states, past_key_values, rotation)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
@@ -264,6 +330,7 @@ class ElixirCoderAttention(nn.Module):
         hidden: torch.Tensor,
         key_value_states: torch.Tensor | None,
         past_key_values: EncoderDecoderCache | None,
+        rotation: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         is_cross_attention = key_value_states is not None
         if past_key_values is not None and is_cross_attention and past_key_values.is_updated.get(self.layer_idx):
@@ -272,6 +339,8 @@ class ElixirCoderAttention(nn.Module):
 
         states = key_value_states if is_cross_attention else hidden
         key, value = self._heads(self.k_proj(states)), self._heads(self.v_proj(states))
+        if rotation is not None:
+            key = rotate(key, rotation)
         if past_key_values is None:
             return key, value
         if is_cross_attention:
@@ -300,11 +369,19 @@ class ElixirCoderLayer(GradientCheckpointingLayer):
         self.fc2 = nn.Linear(ffn_dim, config.d_model, bias=config.use_bias)
         self.final_layer_norm = build_norm(config)
 
-    def residual(self, hidden: torch.Tensor, norm: nn.Module, sublayer: Callable) -> torch.Tensor:
-        """Add what `sublayer` makes of `hidden`, with the norm before it or after the sum."""
+    def residual(
+        self, hidden: torch.Tensor, norm: nn.Module, sublayer: Callable, gate: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Add what `sublayer` makes of `hidden`, with the norm before it or after the sum. gate: (D,)."""
         update = sublayer(norm(hidden) if self.is_pre_norm else hidden)
         update = update[0] if isinstance(update, tuple) else update
+        if gate is not None:
+            update = update * gate.tanh()
         hidden = hidden + F.dropout(update, p=self.dropout, training=self.training)
+        if (
+            hidden.dtype == torch.float16
+        ):  # deep layers outgrow its range, 65,504; one infinity makes all that follows NaN
+            hidden = hidden.clamp(*FLOAT16_RANGE)
         return hidden if self.is_pre_norm else norm(hidden)
 
     def feed_forward(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -319,9 +396,17 @@ class ElixirCoderEncoderLayer(ElixirCoderLayer):
     def __init__(self, config: ElixirCoderConfig, layer_idx: int):
         super().__init__(config, "encoder", layer_idx)
 
-    def forward(self, hidden: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Any) -> torch.Tensor:
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        position_bias: torch.Tensor | None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
         hidden = self.residual(
-            hidden, self.self_attn_layer_norm, lambda x: self.self_attn(x, attention_mask=attention_mask, **kwargs)
+            hidden,
+            self.self_attn_layer_norm,
+            lambda x: self.self_attn(x, attention_mask=attention_mask, position_bias=position_bias, **kwargs),
         )
         return self.residual(hidden, self.final_layer_norm, self.feed_forward)
 
@@ -331,20 +416,30 @@ class ElixirCoderDecoderLayer(ElixirCoderLayer):
         super().__init__(config, "decoder", layer_idx)
         self.encoder_attn = ElixirCoderAttention(config, "decoder", layer_idx)
         self.encoder_attn_layer_norm = build_norm(config)
+        self.encoder_attn_gate = nn.Parameter(torch.zeros(config.d_model)) if config.cross_attention_gate else None
 
     def forward(
         self,
         hidden: torch.Tensor,
         attention_mask: torch.Tensor | None,
+        position_bias: torch.Tensor | None,
         encoder_hidden_states: torch.Tensor,
         encoder_attention_mask: torch.Tensor | None,
         past_key_values: EncoderDecoderCache | None = None,
+        rotation: tuple[torch.Tensor, torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
         hidden = self.residual(
             hidden,
             self.self_attn_layer_norm,
-            lambda x: self.self_attn(x, attention_mask=attention_mask, past_key_values=past_key_values, **kwargs),
+            lambda x: self.self_attn(
+                x,
+                attention_mask=attention_mask,
+                position_bias=position_bias,
+                past_key_values=past_key_values,
+                rotation=rotation,
+                **kwargs,
+            ),
         )
         hidden = self.residual(
             hidden,
@@ -356,6 +451,7 @@ class ElixirCoderDecoderLayer(ElixirCoderLayer):
                 past_key_values=past_key_values,
                 **kwargs,
             ),
+            self.encoder_attn_gate,
         )
         return self.residual(hidden, self.final_layer_norm, self.feed_forward)
 
@@ -374,12 +470,27 @@ class ElixirCoderPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["ElixirCoderEncoderLayer", "ElixirCoderDecoderLayer"]
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_flash_attn = True
     _can_compile_fullgraph = True
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
+        is_inner_matrix = isinstance(module, nn.Linear) and module is not self.get_output_embeddings()
         if isinstance(module, ElixirCoderSinusoidalPositions):
             init.copy_(module.weight, module.table())  # not in any checkpoint, so each load makes it anew
+        elif isinstance(module, ElixirCoderDecoderLayer) and module.encoder_attn_gate is not None:
+            init.zeros_(module.encoder_attn_gate)
+        elif is_inner_matrix and self.config.init_method != "normal":  # that super has done
+            getattr(init, f"{self.config.init_method}_")(module.weight)
+
+    def _flash_attn_can_dispatch(self, *args: Any, **kwargs: Any) -> bool:
+        if (kind := self.config.position_embedding_type) in ("relative", "alibi"):
+            raise ValueError(
+                f"flash attention cannot add the bias of {kind} positions to its scores; use "
+                "attn_implementation='sdpa' or 'flex_attention'"
+            )
+        return super()._flash_attn_can_dispatch(*args, **kwargs)
 
     def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
         """`tie_word_embeddings=False` unties the head alone: both stacks always read one input table."""
@@ -423,22 +534,13 @@ class ElixirCoderStack(ElixirCoderPreTrainedModel):
         super().__init__(config)
         self.embed_tokens = embed_tokens
         self.embed_scale = math.sqrt(config.d_model) if config.scale_embedding else 1.0
-        if config.position_embedding_type == "learned":
-            self.embed_positions = ElixirCoderLearnedPositions(config)
-        elif config.position_embedding_type == "sinusoidal":
-            self.embed_positions = ElixirCoderSinusoidalPositions(config)
-        else:
-            num_heads = getattr(config, f"{stack}_attention_heads")
-            self.embed_positions = ElixirCoderRelativePositions(config, num_heads, is_decoder=stack == "decoder")
+        self.num_heads = getattr(config, f"{stack}_attention_heads")
+        self.embed_positions = build_positions(config, stack)
         self.layernorm_embedding = build_norm(config) if config.layernorm_embedding else None
         layer_class = ElixirCoderEncoderLayer if stack == "encoder" else ElixirCoderDecoderLayer
         self.layers = nn.ModuleList(layer_class(config, index) for index in range(getattr(config, f"{stack}_layers")))
         self.layer_norm = build_norm(config) if config.norm_position == "pre" else None
         self.gradient_checkpointing = False
-
-    @property
-    def has_relative_positions(self) -> bool:
-        return isinstance(self.embed_positions, ElixirCoderRelativePositions)
 
     def embed(
         self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, position_ids: torch.Tensor
@@ -446,11 +548,34 @@ class ElixirCoderStack(ElixirCoderPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids) * self.embed_scale
         hidden = inputs_embeds
-        if not self.has_relative_positions:
+        if isinstance(self.embed_positions, ADDED_TO_EMBEDDINGS):
             hidden = hidden + self.embed_positions(position_ids).to(hidden.dtype)
         if self.layernorm_embedding is not None:
             hidden = self.layernorm_embedding(hidden)
         return F.dropout(hidden, p=self.config.dropout, training=self.training)
+
+    def rotation(self, position_ids: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """What turns queries and keys of these positions, (B or 1, L), where positions are rotary."""
+        is_rotary = isinstance(self.embed_positions, ElixirCoderRotaryPositions)
+        return self.embed_positions(position_ids, dtype) if is_rotary else None
+
+    def scores_to_add(
+        self, mask: Any, hidden: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor
+    ) -> tuple[Any, torch.Tensor | None]:
+        """The mask of self-attention and the bias of its positions: both in one mask, but apart for flex attention.
+
+        mask: as transformers made it, or (B, heads or 1, Q, K). queries, keys: (B or 1, Q) and (B or 1, K) positions.
+        """
+        bias = None
+        if isinstance(self.embed_positions, ADDED_TO_SCORES):
+            bias = self.embed_positions(queries, keys).to(hidden.dtype)
+        if self.config._attn_implementation != "flex_attention":
+            return mask if bias is None else add_bias(mask, bias), None
+        if isinstance(mask, torch.Tensor):  # given as one over pairs of tokens; it may differ by head
+            mask, bias = None, mask if bias is None else add_bias(mask, bias)
+        if bias is not None:
+            bias = bias.expand(len(hidden), self.num_heads, -1, -1)
+        return mask, bias
 
     def finish(self, hidden: torch.Tensor) -> torch.Tensor:
         return hidden if self.layer_norm is None else self.layer_norm(hidden)
@@ -492,16 +617,16 @@ class ElixirCoderEncoder(ElixirCoderStack):
     ) -> BaseModelOutput:
         length, device = self.check_input(input_ids, inputs_embeds)
         index = torch.arange(length, device=device)[None] if position_ids is None else position_ids
-        if position_ids is None and not self.has_relative_positions:
+        if position_ids is None:
             position_ids = positions_from_mask(real_tokens(attention_mask), length, device)
         hidden = self.embed(input_ids, inputs_embeds, position_ids)
         mask = create_bidirectional_mask(
             config=self.config, inputs_embeds=hidden, attention_mask=additive_mask(attention_mask, hidden.dtype)
         )
-        if self.has_relative_positions:
-            mask = add_bias(mask, self.embed_positions(index, index).to(hidden.dtype))
+        mask, position_bias = self.scores_to_add(mask, hidden, index, index)
+        rotation = self.rotation(position_ids, hidden.dtype)
         for layer in self.layers:
-            hidden = layer(hidden, mask, **kwargs)
+            hidden = layer(hidden, mask, position_bias, rotation=rotation, **kwargs)
         return BaseModelOutput(last_hidden_state=self.finish(hidden))
 
 
@@ -546,7 +671,7 @@ class ElixirCoderDecoder(ElixirCoderStack):
             inputs_embeds=hidden,
             attention_mask=additive_mask(attention_mask, hidden.dtype),
             past_key_values=self_cache,
-            allow_is_causal_skip=not self.has_relative_positions,
+            allow_is_causal_skip=not isinstance(self.embed_positions, ADDED_TO_SCORES),
         )
         encoder_mask = create_bidirectional_mask(
             config=self.config,
@@ -554,12 +679,20 @@ class ElixirCoderDecoder(ElixirCoderStack):
             attention_mask=encoder_attention_mask,
             encoder_hidden_states=encoder_hidden_states,
         )
-        if self.has_relative_positions:
-            num_keys = length if self_cache is None else self_cache.get_mask_sizes(length, 0)[0]
-            keys = torch.arange(num_keys, device=device)[None]
-            mask = add_bias(mask, self.embed_positions(index, keys).to(hidden.dtype))
+        num_keys = length if self_cache is None else self_cache.get_mask_sizes(length, 0)[0]
+        mask, position_bias = self.scores_to_add(mask, hidden, index, torch.arange(num_keys, device=device)[None])
+        rotation = self.rotation(positions, hidden.dtype)
         for layer in self.layers:
-            hidden = layer(hidden, mask, encoder_hidden_states, encoder_mask, past_key_values=past_key_values, **kwargs)
+            hidden = layer(
+                hidden,
+                mask,
+                position_bias,
+                encoder_hidden_states,
+                encoder_mask,
+                past_key_values=past_key_values,
+                rotation=rotation,
+                **kwargs,
+            )
         return BaseModelOutputWithPastAndCrossAttentions(
             last_hidden_state=self.finish(hidden), past_key_values=past_key_values
         )
@@ -703,7 +836,7 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
     def __init__(self, config: ElixirCoderConfig):
         super().__init__(config)
         self.model = ElixirCoderModel(config)
-        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=config.lm_head_bias)
         self.task_heads = nn.ModuleDict(
             {name: nn.Linear(config.d_model, config.vocab_size, bias=False) for name in config.separate_decoder_heads}
         )

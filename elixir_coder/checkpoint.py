@@ -157,7 +157,7 @@ def new_model(config: ElixirCoderConfig, kind: str = "generation") -> PreTrained
 
 
 def preset_config(preset: str, **overrides: Any) -> ElixirCoderConfig:
-    """`ElixirCoderConfig.tiny()`, `.base()` or `.full()` with some fields changed; RecipeError for what cannot be."""
+    """`ElixirCoderConfig.tiny()`, `.small()`, ... with some fields changed; RecipeError for what cannot be."""
     try:
         return getattr(ElixirCoderConfig, preset)(**overrides)
     except (ValueError, TypeError) as error:

@@ -42,7 +42,7 @@ class TrainRecipe:
     out: Path = field(metadata={"help": "folder for checkpoints, logs and the saved recipe"})
     steps: int = field(metadata={"help": "optimizer steps of the whole run"})
 
-    preset: Literal["tiny", "base", "full"] = field(default="tiny", metadata={"help": "shape of a new model"})
+    preset: Literal["tiny", "small", "base", "full"] = field(default="tiny", metadata={"help": "shape of a new model"})
     config_overrides: tuple[str, ...] = field(
         default=(), metadata={"help": "changes to the preset, e.g. d_model=256 dropout=0.0"}
     )

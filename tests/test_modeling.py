@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from itertools import pairwise
 from threading import Thread
 
@@ -10,17 +11,22 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, TextIteratorStreamer
+from transformers import LlamaConfig, PreTrainedTokenizerFast, TextIteratorStreamer
+from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
 from configuration_elixir_coder import ElixirCoderConfig
 from modeling_elixir_coder import (
+    ElixirCoderAlibiPositions,
     ElixirCoderClassificationHead,
     ElixirCoderEncoderModel,
     ElixirCoderForConditionalGeneration,
     ElixirCoderForMultiTask,
     ElixirCoderForSequenceClassification,
     ElixirCoderModel,
+    ElixirCoderRotaryPositions,
     ElixirCoderText2TextPipeline,
+    rotate,
     shift_tokens_right,
 )
 
@@ -73,10 +79,46 @@ VARIANTS = {
         "activation_function": "relu",
         "tie_word_embeddings": False,
     },
+    "small": {
+        "position_embedding_type": "rotary",
+        "rope_parameters": {"rope_theta": 100.0},
+        "norm_type": "rmsnorm",
+        "gated_ffn": True,
+        "activation_function": "swish",
+        "use_bias": False,
+        "num_key_value_heads": 2,
+        "cross_attention_gate": True,
+    },
+    "rotary": {"position_embedding_type": "rotary", "norm_position": "post", "head_dim": 12, "lm_head_bias": True},
+    "alibi": {
+        "position_embedding_type": "alibi",
+        "encoder_attention_heads": 6,  # no power of two: two kinds of slopes
+        "decoder_attention_heads": 3,
+        "num_key_value_heads": 3,
+        "head_dim": 8,
+    },
 }
-ATTENTIONS = ["eager", "sdpa"]
+ATTENTIONS = ["eager", "sdpa", "flex_attention"]
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 every_attention = pytest.mark.parametrize("attention", ATTENTIONS)
+
+
+@pytest.fixture(autouse=True)
+def uncompiled_flex_attention(request):
+    """transformers compiles flex attention for each new shape, ten seconds a time; uncompiled it computes the same."""
+    if "flex" not in request.node.name:
+        yield
+        return
+    torch._dynamo.reset()
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "flex_attention called without torch.compile")
+        warnings.filterwarnings(
+            "ignore", "`torch.jit", DeprecationWarning
+        )  # torch's own, where flex attention imports it
+        warnings.filterwarnings(
+            "ignore", "_compile flag on create_block_mask", DeprecationWarning
+        )  # transformers sets it
+        yield
 
 
 def build(variant="tiny", model_class=ElixirCoderForConditionalGeneration, attention="sdpa", **changes):
@@ -218,16 +260,45 @@ def test_a_later_token_does_not_change_an_earlier_prediction(variant):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("attention", ["sdpa", "flex_attention"])
 @every_variant
-def test_eager_and_sdpa_attention_agree(variant):
+def test_every_kind_of_attention_agrees_with_the_one_written_out(variant, attention):
     source, source_mask = pad(SOURCE, 5, "right")
     target, target_mask = pad(TARGET, 4, "left")
     masks = {"attention_mask": source_mask, "decoder_attention_mask": target_mask}
-    eager, sdpa = (
-        build(variant, attention=attention)(input_ids=source, decoder_input_ids=target, **masks).logits[:, 4:]
-        for attention in ATTENTIONS
+    eager, other = (
+        build(variant, attention=each)(input_ids=source, decoder_input_ids=target, **masks).logits[:, 4:]
+        for each in ("eager", attention)
     )
-    assert_close(eager, sdpa)
+    assert_close(eager, other)
+
+
+@pytest.mark.slow  # inductor compiles a kernel for each kind of mask: a minute on two cores
+@torch.no_grad()
+@pytest.mark.parametrize("variant", ["tiny", "small"])
+def test_compiled_flex_attention_agrees_with_the_one_written_out(variant):
+    source, mask = pad(SOURCE, 5, "right")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of inductor's
+        eager, flex = (
+            build(variant, attention=each)(input_ids=source, attention_mask=mask, decoder_input_ids=TARGET).logits
+            for each in ("eager", "flex_attention")
+        )
+    assert_close(eager, flex)
+
+
+@pytest.mark.parametrize("variant", ["tiny", "alibi"])
+def test_flash_attention_is_refused_where_positions_are_a_bias(variant):
+    message = "flash attention cannot add the bias of (relative|alibi) positions to its scores; use attn_implementation"
+    with pytest.raises(ValueError, match=message):
+        build(variant, attention="flash_attention_2")
+    with pytest.raises(ValueError, match=message):
+        build(variant).set_attn_implementation("flash_attention_2")
+
+
+def test_flash_attention_elsewhere_is_a_matter_of_installing_it():
+    with pytest.raises(ImportError, match="FlashAttention2 doesn't seem to be installed"):
+        build("base", attention="flash_attention_2")
 
 
 @torch.no_grad()
@@ -250,7 +321,7 @@ def test_grouped_queries_equal_full_attention_with_repeated_keys_and_values(atte
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.bool, torch.long, torch.float])
 @every_attention
-@pytest.mark.parametrize("variant", ["tiny", "base", "full"])
+@pytest.mark.parametrize("variant", ["tiny", "base", "full", "small", "alibi"])
 def test_two_texts_behind_a_block_mask_are_encoded_as_if_alone(variant, attention, dtype):
     """A mask over pairs of tokens and explicit positions: what packing, K-BERT and GraphCodeBERT need."""
     model = build(variant, ElixirCoderEncoderModel, attention)
@@ -280,6 +351,70 @@ def test_a_mask_over_pairs_that_only_hides_padding_is_the_plain_mask(variant):
 
 
 # ----------------------------------------------------------------------------------------------------------- positions
+
+
+def test_the_slopes_of_alibi_are_those_of_bloom():
+    for num_heads in (1, 2, 3, 4, 6, 8, 12, 16, 20):
+        mask = torch.ones(1, 9)
+        bloom = build_alibi_tensor(mask, num_heads, torch.float32).view(num_heads, 1, 9)
+        ours = ElixirCoderAlibiPositions(num_heads)(torch.tensor([[8]]), torch.arange(9)[None])
+        assert_close(ours, (bloom - bloom[..., -1:])[None])  # Bloom leaves out what is the same for all keys
+
+
+def test_alibi_grows_with_the_distance_both_ways():
+    bias = ElixirCoderAlibiPositions(2)(torch.tensor([[1]]), torch.arange(4)[None])
+    assert bias.tolist() == [[[[-0.0625, 0.0, -0.0625, -0.125]], [[-0.00390625, 0.0, -0.00390625, -0.0078125]]]]
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "default", "rope_theta": 100.0},
+        {"rope_type": "linear", "rope_theta": 500.0, "factor": 4.0},
+        {
+            "rope_type": "llama3",
+            "rope_theta": 500000.0,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+    ],
+    ids=lambda rope: rope["rope_type"],
+)
+def test_heads_are_turned_as_llama_turns_them(rope):
+    shape = {"num_attention_heads": 2, "hidden_size": 32, "max_position_embeddings": 512}
+    llama = LlamaRotaryEmbedding(LlamaConfig(**shape, rope_parameters=dict(rope)))
+    config = ElixirCoderConfig(**SHAPE | {"head_dim": 16, "position_embedding_type": "rotary", "rope_parameters": rope})
+    positions = torch.tensor([[0, 1, 7, 300], [5, 6, 7, 8]])
+    query, key = torch.randn(2, 2, 4, 16), torch.randn(2, 2, 4, 16)
+    expected = apply_rotary_pos_emb(query, key, *llama(query, positions))
+    rotation = ElixirCoderRotaryPositions(config)(positions, torch.float32)
+    assert_close(rotate(query, rotation), expected[0])
+    assert_close(rotate(key, rotation), expected[1])
+
+
+def test_a_rotated_product_depends_on_the_distance_alone():
+    positions = ElixirCoderRotaryPositions(ElixirCoderConfig(**SHAPE | VARIANTS["small"]))
+    query, key = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
+
+    def product(query_position, key_position):
+        turned = (
+            rotate(heads, positions(torch.tensor([[position]]), torch.float32))
+            for heads, position in ((query, query_position), (key, key_position))
+        )
+        return math.prod(turned).sum()
+
+    assert_close(product(3, 5), product(23, 25))
+    assert (product(3, 5) - product(3, 6)).abs() > 1e-3
+
+
+def test_a_cast_model_turns_by_the_same_angles():
+    config = ElixirCoderConfig(**SHAPE | VARIANTS["small"] | {"max_position_embeddings": 4096})
+    positions = torch.tensor([[4000]])
+    plain = ElixirCoderRotaryPositions(config)(positions, torch.float32)
+    cast = ElixirCoderRotaryPositions(config).to(torch.bfloat16)(positions, torch.float32)
+    assert torch.equal(torch.stack(plain), torch.stack(cast))
 
 
 def test_sinusoids_are_sines_then_cosines_even_far_out():
@@ -331,12 +466,13 @@ def test_a_tuple_holds_what_the_output_object_holds(model_class):
 def test_attentions_and_hidden_states_come_on_request(variant):
     model = build(variant, attention="eager")
     out = model(input_ids=SOURCE, decoder_input_ids=TARGET, output_attentions=True, output_hidden_states=True)
-    assert [tuple(each.shape) for each in out.encoder_attentions] == [(3, 4, 11, 11)] * 2
-    assert [tuple(each.shape) for each in out.decoder_attentions] == [(3, 4, 9, 9)] * 2
-    assert [tuple(each.shape) for each in out.cross_attentions] == [(3, 4, 9, 11)] * 2
+    encoder_heads, heads = model.config.encoder_attention_heads, model.config.decoder_attention_heads
+    assert [tuple(each.shape) for each in out.encoder_attentions] == [(3, encoder_heads, 11, 11)] * 2
+    assert [tuple(each.shape) for each in out.decoder_attentions] == [(3, heads, 9, 9)] * 2
+    assert [tuple(each.shape) for each in out.cross_attentions] == [(3, heads, 9, 11)] * 2
     assert [tuple(each.shape) for each in out.encoder_hidden_states] == [(3, 11, 32)] * 3
     assert [tuple(each.shape) for each in out.decoder_hidden_states] == [(3, 9, 32)] * 3
-    assert_close(out.cross_attentions[0].sum(-1), torch.ones(3, 4, 9))
+    assert_close(out.cross_attentions[0].sum(-1), torch.ones(3, heads, 9))
     assert torch.equal(out.encoder_hidden_states[-1], out.encoder_last_hidden_state)
 
 
@@ -417,8 +553,9 @@ def test_recomputing_activations_gives_the_same_gradients(variant):
         assert_close(parameter.grad, plain[name])
 
 
-def test_a_training_step_compiles_to_one_graph():
-    model = build(model_class=ElixirCoderForMultiTask).train()
+@every_variant
+def test_a_training_step_compiles_to_one_graph(variant):
+    model = build(variant, model_class=ElixirCoderForMultiTask).train()
     source, mask = pad(SOURCE, 4, "right")
     inputs = {"input_ids": source, "attention_mask": mask, "labels": TARGET, **judgements()}
     torch._dynamo.reset()
@@ -446,7 +583,7 @@ def test_a_few_steps_learn_a_target_by_heart():
 
 
 @pytest.mark.parametrize("name", ["dropout", "attention_dropout", "activation_dropout"])
-@every_attention
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_each_dropout_drops_in_training_only(name, attention):
     model = build("base", attention=attention, **{name: 0.5})
     first, second = (model(input_ids=SOURCE, decoder_input_ids=TARGET).logits for _ in range(2))
@@ -454,6 +591,37 @@ def test_each_dropout_drops_in_training_only(name, attention):
     model.train()
     first, second = (model(input_ids=SOURCE, decoder_input_ids=TARGET).logits for _ in range(2))
     assert (first - second).abs().max() > 1e-3
+
+
+# ------------------------------------------------------------------------------------------------------ half precision
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 0.1), (torch.float16, 0.02)])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@every_variant
+def test_half_precision_stays_near_the_whole_one(variant, attention, dtype, tolerance):
+    model = build(variant, attention=attention)
+    source, mask = pad(SOURCE, 5, "left")
+    inputs = {"input_ids": source, "attention_mask": mask, "decoder_input_ids": TARGET}
+    whole = model(**inputs).logits
+    half = model.to(dtype)(**inputs).logits
+    assert half.dtype == dtype
+    assert (half.float() - whole).abs().max() < tolerance * whole.std()
+
+
+@torch.no_grad()
+@every_attention
+@every_variant
+def test_float16_bears_states_that_outgrow_its_range(variant, attention):
+    """Post-norm states start afresh in every layer; pre-norm ones add up, here to far more than 65,504."""
+    model = build(variant, attention=attention).half()
+    for stack in (model.model.encoder, model.model.decoder):
+        for layer in stack.layers:
+            layer.fc2.weight.mul_(2000)
+    source, mask = pad(SOURCE, 5, "left")
+    logits = model(input_ids=source, attention_mask=mask, decoder_input_ids=TARGET).logits
+    assert logits.isfinite().all()
 
 
 # -------------------------------------------------------------------------------------------- initial weights, saving
@@ -466,10 +634,33 @@ def test_new_weights_have_the_spread_of_the_configuration(variant):
     for name, parameter in model.named_parameters():
         if "norm" in name:
             assert (parameter == float(name.endswith("weight"))).all(), name
-        elif name.endswith("bias"):
+        elif name.endswith(("bias", "gate")):
             assert (parameter == 0).all(), name
         elif parameter.numel() > 500:
             assert parameter.std().item() == pytest.approx(0.05, rel=0.15), name
+
+
+@pytest.mark.parametrize(
+    "method, spread",
+    [
+        ("xavier_uniform", lambda fan_in, fan_out: (2 / (fan_in + fan_out)) ** 0.5),
+        ("xavier_normal", lambda fan_in, fan_out: (2 / (fan_in + fan_out)) ** 0.5),
+        ("kaiming_uniform", lambda fan_in, fan_out: (2 / fan_in) ** 0.5),
+        ("kaiming_normal", lambda fan_in, fan_out: (2 / fan_in) ** 0.5),
+    ],
+)
+@pytest.mark.parametrize("tie", [True, False])
+def test_linear_layers_start_as_the_configuration_says(method, spread, tie):
+    torch.manual_seed(0)
+    changes = {"init_method": method, "init_std": 0.05, "tie_word_embeddings": tie, "encoder_ffn_dim": 700}
+    model = ElixirCoderForConditionalGeneration(ElixirCoderConfig(**SHAPE | changes))
+    weight = model.model.encoder.layers[0].fc1.weight
+    expected = spread(32, 700)
+    assert weight.std().item() == pytest.approx(expected, rel=0.05)
+    is_uniform = method.endswith("uniform")
+    assert (weight.abs().max() <= expected * 3**0.5 * (1 + 1e-6)) == is_uniform
+    assert model.model.shared.weight.std().item() == pytest.approx(0.05, rel=0.05)
+    assert model.lm_head.weight.std().item() == pytest.approx(0.05, rel=0.05)
 
 
 def saved_names(folder):

@@ -226,7 +226,7 @@ def test_help_lists_every_setting_with_type_default_and_meaning(capsys):
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("--")}
     assert set(lines) == {f"--{each.name}" for each in fields(TrainRecipe)}
     assert lines["--data"][1:3] == ["path", "required"]
-    assert lines["--preset"][1:3] == ["tiny|base|full", "tiny"]
+    assert lines["--preset"][1:3] == ["tiny|small|base|full", "tiny"]
     assert lines["--num_threads"][1:3] == ["int|none", "none"]
     assert all(len(line) > 3 for line in lines.values())
 
@@ -321,7 +321,7 @@ def test_what_a_file_cannot_say_is_an_error_and_leaves_the_old_file(tmp_path, re
         (["--min_learning_rate_ratio", "1.1"], "--min_learning_rate_ratio must be at least 0 and at most 1, got 1.1"),
         (["--num_threads", "0"], "--num_threads must be at least 1, got 0"),
         (["--stop_after_minutes", "0"], "--stop_after_minutes must be above 0, got 0.0"),
-        (["--preset", "huge"], "--preset must be one of tiny, base, full, got 'huge'"),
+        (["--preset", "huge"], "--preset must be one of tiny, small, base, full, got 'huge'"),
         (["--config_overrides", "d_model"], "--config_overrides takes key=value, e.g. d_model=256; got 'd_model'"),
         (
             ["--denoise", "0", "--infill", "0", "--complete", "0"],

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-PRESETS = ("tiny", "base", "full")
+PRESETS = ("tiny", "small", "base", "full")
 
 
 def add_parser(subparsers: Any) -> None:

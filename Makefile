@@ -88,8 +88,8 @@ $(VENV)/.base: $(PINS) | $(PY)
 	@touch $@
 
 $(VENV)/.dev: $(PINS) | $(PY)
-	@echo 'Installing elixir-coder with its training, data and development extras into $(VENV) ...'
-	@$(PIP) --editable '.[dev,train,data]'
+	@echo 'Installing elixir-coder with all its extras into $(VENV) ...'
+	@$(PIP) --editable '.[dev,train,data,export,pictures]'
 	@touch $(VENV)/.base $@
 
 $(VENV)/bin/python: | system

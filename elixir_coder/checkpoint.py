@@ -73,7 +73,7 @@ def load_config(folder: Path | str) -> ElixirCoderConfig:
         raise CheckpointError(
             f"{folder} holds a model of type {model_type!r}, expected 'elixir_coder'; give a folder that train.py wrote"
         )
-    return _loading(folder, lambda: AutoConfig.from_pretrained(folder, local_files_only=True))
+    return loading(folder, lambda: AutoConfig.from_pretrained(folder, local_files_only=True))
 
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
@@ -82,7 +82,7 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
         raise CheckpointError(
             f"no tokenizer at {folder}: tokenizer.json does not exist; make one with `elixir-coder tokenizer train`"
         )
-    tokenizer = _loading(folder, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    tokenizer = loading(folder, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True))
     for name in ("is_local", "local_files_only"):  # how it was loaded here is nothing to save
         tokenizer.init_kwargs.pop(name, None)
     return tokenizer
@@ -105,7 +105,7 @@ def load_model(
     """
     config = load_config(folder)
     auto_class, _ = _AUTO_CLASSES[kind or _saved_kind(config, folder)]
-    model, info = _loading(
+    model, info = loading(
         folder,
         lambda: auto_class.from_pretrained(
             folder,
@@ -200,7 +200,7 @@ def save_model(
     shutil.rmtree(building, ignore_errors=True)
     try:
         building.mkdir(parents=True)
-        with _quiet():
+        with quiet():
             model.save_pretrained(building)
         tokenization_elixir_coder.save_tokenizer(tokenizer, building)
         for file in hub_files():
@@ -248,9 +248,10 @@ def _replace_folder(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _loading(folder: Path | str, load: Callable[[], Any]) -> Any:
+def loading(folder: Path | str, load: Callable[[], Any]) -> Any:
+    """What `load` gives, without transformers' chatter; CheckpointError when it finds the folder damaged."""
     try:
-        with _quiet():
+        with quiet():
             return load()
     except SafetensorError as error:
         raise CheckpointError(
@@ -261,7 +262,7 @@ def _loading(folder: Path | str, load: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' progress bars and load reports; what matters of them is raised."""
     had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()

@@ -25,6 +25,7 @@ COMMANDS = (  # module, and the group it adds to; None for a command of its own
     ("elixir_coder.data.tokenizer", "tokenizer"),
     ("elixir_coder.generation.generator", None),
     ("elixir_coder.release.parameters", None),
+    ("elixir_coder.release.export", None),
     ("elixir_coder.release.show", None),
     ("elixir_coder.release.weights", None),
     ("elixir_coder.release.card", None),

@@ -16,7 +16,6 @@ from typing import Any
 from elixir_coder.errors import InputError
 from elixir_coder.evaluation.report import bits_cell, percent_cell, read_record, weights_sha256, write_whole
 
-START, END = "<!-- results:start -->", "<!-- results:end -->"
 NUM_SAMPLES = 3
 MAX_LINES = 20
 _FRONT_MATTER = re.compile(r"\A---\r?\n(?P<yaml>.*?^)---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
@@ -84,7 +83,7 @@ def filled(card: str, record: dict[str, Any], *, name: str | None = None) -> str
     at, until = old.span() if old else (len(front["yaml"]),) * 2
     first = front.start("yaml")
     new = card[: first + at] + index + card[first + until :]
-    new = _between_markers(new, "\n".join(body(record)).replace("\n", newline), newline)
+    new = between_markers(new, "results", "\n".join(body(record)))
     read_back: Any = ModelCard(new).data
     assert (read_back.model_name, read_back.eval_results) == (name, results), "the Hub reads something else"
     return new
@@ -191,9 +190,16 @@ def _packages(data: dict[str, Any]) -> str:
     return ", ".join(f"{each['package']} {each['version']}" for each in data["packages"])
 
 
-def _between_markers(card: str, text: str, newline: str) -> str:
-    before, start, rest = card.partition(START)
-    _, end, after = rest.rpartition(END)
-    if not (start and end) or START in rest:
-        raise InputError(f"the card needs one line {START} and after it one line {END}; the results go between them")
-    return f"{before}{START}{newline}{text.rstrip()}{newline}{END}{after}"
+def between_markers(page: str, name: str, text: str) -> str:
+    """The page with `text` between its lines `<!-- NAME:start -->` and `<!-- NAME:end -->`, in the page's line ends.
+
+    Raises InputError unless the page has one of each, in this order.
+    """
+    first, last = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    before, start, rest = page.partition(first)
+    _, end, after = rest.rpartition(last)
+    if not (start and end) or first in rest:
+        raise InputError(f"the card needs one line {first} and after it one line {last}; the {name} go between them")
+    newline = "\r\n" if rest.startswith("\r\n") else "\n"
+    lines = text.rstrip().replace("\n", newline)
+    return f"{before}{first}{newline}{lines}{newline}{last}{after}"

@@ -61,7 +61,7 @@ class SpecialTokens:
             if not isinstance(index, int) or index == tokenizer.unk_token_id:
                 raise CheckpointError(
                     f"the tokenizer at {tokenizer.name_or_path} has no token {token}; train on one made by "
-                    "`elixir-coder tokenizer train`"
+                    "`elixir-coder tokenizer train`, or import the model with --add_tokens"
                 )
             return index
 

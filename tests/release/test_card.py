@@ -10,6 +10,7 @@ from elixir_coder.errors import InputError
 from elixir_coder.evaluation.report import weights_sha256
 from elixir_coder.release import card
 
+START, END = "<!-- results:start -->", "<!-- results:end -->"
 RECORD = {
     "date": "2030-01-02",
     "command": "python eval.py --model . --data corpus",
@@ -89,8 +90,8 @@ def test_only_the_index_and_what_stands_between_the_markers_change():
     after = card.filled(README, RECORD)
     start, end = after.index("model-index:"), after.index("widget:")
     assert after[:start] == README[: README.index("model-index:")]
-    assert after[end : after.index(card.START)] == README[README.index("widget:") : README.index(card.START)]
-    assert after[after.index(card.END) :] == README[README.index(card.END) :]
+    assert after[end : after.index(START)] == README[README.index("widget:") : README.index(START)]
+    assert after[after.index(END) :] == README[README.index(END) :]
     assert "old figures" not in after
 
 
@@ -195,9 +196,9 @@ def test_line_ends_stay_those_of_the_card():
         ("# Title\n", "does not begin with YAML"),
         (README.replace("license:", "license: ["), "front matter cannot be read"),
         (README.replace("model-index: []", "model-index: 3"), "front matter cannot be read"),
-        (README.replace(card.START, ""), "needs one line <!-- results:start -->"),
-        (README.replace(card.END, ""), "needs one line"),
-        (README + card.START + card.END, "needs one line"),
+        (README.replace(START, ""), "needs one line <!-- results:start -->"),
+        (README.replace(END, ""), "needs one line"),
+        (README + START + END, "needs one line"),
     ],
 )
 def test_a_card_that_cannot_be_filled_is_an_error(readme, message):

@@ -1,0 +1,45 @@
+"""Files that appear whole, all of them or none, in a folder that may hold others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from elixir_coder.errors import CheckpointError
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+@contextmanager
+def building(out: Path) -> Iterator[Path]:
+    """A temporary folder whose files move into `out` when the block ends without an error, and vanish when not.
+
+    Other files in `out` stay as they are. Raises CheckpointError when `out` cannot be written, and when it is a model
+    folder, whose configuration would be replaced by another program's.
+    """
+    out = Path(out)
+    if (out / "model.safetensors").exists():
+        raise CheckpointError(f"{out} is a model folder; name another one to write into")
+    folder = out / ".building"
+    is_new = not out.exists()
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        yield folder
+        for file in sorted(folder.iterdir()):
+            os.replace(file, out / file.name)
+    except OSError as error:
+        raise CheckpointError(f"cannot write to {out}: {error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if is_new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+
+
+def copy_tokenizer(model_folder: Path, folder: Path) -> None:
+    """A runtime takes and gives token ids: the tokenizer goes with it."""
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(Path(model_folder) / name, folder / name)

@@ -16,13 +16,14 @@ endif
 export PROMPT
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tiny bench docs clean base dev system
+.PHONY: help demo test check tiny matrix bench docs clean base dev system
 
 help:
 	@echo 'make demo    write Elixir for a prompt with the model in this folder: make demo PROMPT="def area(radius) do"'
 	@echo 'make test    run the tests: make test PYTEST_ARGS="-m slow"'
 	@echo 'make check   format, lint and types: ruff format --check, ruff check, mypy'
 	@echo 'make tiny    raw source to a generated function on one CPU core: collect, tokenize, train, generate'
+	@echo 'make matrix  run the tests of the Hub files on the oldest, the pinned and the newest transformers'
 	@echo 'make bench   run every program in benchmarks/ and print what it measured'
 	@echo 'make docs    run what the README shows and follow every link in it and in docs/'
 	@echo 'make clean   remove what make has made: .venv, build and caches'
@@ -57,6 +58,10 @@ $(TINY)/tokenizer/tokenizer.json: $(TINY)/corpus/dataset_info.json
 	@echo 'Training a tokenizer of 3072 entries ...'
 	@OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 $(PY) -m elixir_coder tokenizer train --vocab_size 3072 \
 	    --data $(TINY)/corpus --out $(TINY)/tokenizer
+
+# Environments stay in build/matrix for the next time; the table goes into docs/MATRIX.md.
+matrix: dev
+	@$(PY) tests/matrix.py
 
 bench: dev
 	@set -e; for program in benchmarks/bench_*.py; do echo "== $$program"; $(PY) "$$program"; done

@@ -212,7 +212,6 @@ class ElixirCoderConfig(PretrainedConfig):
             labels = [*self.quality_labels, *self.security_labels]
             self.id2label = dict(enumerate(labels))
             self.label2id = {label: index for index, label in enumerate(labels)}
-            self.problem_type = self.problem_type or "multi_label_classification"
         if self.position_embedding_type == "rotary":
             self.rope_parameters = {"rope_type": "default", "rope_theta": 10000.0} | (self.rope_parameters or {})
         self._check()

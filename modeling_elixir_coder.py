@@ -70,7 +70,18 @@ def shift_tokens_right(labels: torch.Tensor, pad_token_id: int, decoder_start_to
     return shifted.masked_fill(shifted == IGNORED, pad_token_id)
 
 
-# ---------------------------------------------------------------------------------------------------- norm, positions
+# ------------------------------------------------------------------------------------------ embedding, norm, positions
+
+
+class ElixirCoderTokenEmbedding(nn.Embedding):
+    """The input table, read × √d_model where the configuration says so: what it gives is what `inputs_embeds` takes."""
+
+    def __init__(self, config: ElixirCoderConfig):
+        super().__init__(config.vocab_size, config.d_model)
+        self.embed_scale = math.sqrt(config.d_model) if config.scale_embedding else 1.0
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        return super().forward(input_ids) * self.embed_scale
 
 
 def build_norm(config: ElixirCoderConfig) -> nn.Module:
@@ -499,9 +510,18 @@ class ElixirCoderPreTrainedModel(PreTrainedModel):
         tied = dict(self._tied_weights_keys or {})
         if not self.config.tie_word_embeddings:
             tied.pop("lm_head.weight", None)
-        if not self.config.share_position_embeddings:
-            tied.pop("decoder.embed_positions.weight", None)
         return tied
+
+    def mark_tied_weights_as_initialized(self, loading_info: Any) -> None:
+        """Keep a table that was not read among the missing, to be tied to one that was, or reported and made anew.
+
+        Both stacks hold the very same table, so transformers, marking what is tied to it, marks it too, and would leave
+        it as memory happened to be.
+        """
+        tables = set(self.all_tied_weights_keys.values()) & loading_info.missing_keys
+        unread = {name for name in tables if not getattr(self.get_parameter(name), "_is_hf_initialized", False)}
+        super().mark_tied_weights_as_initialized(loading_info)
+        loading_info.missing_keys |= unread
 
     def encode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """One unit vector per sequence, so that a dot product is a cosine.
@@ -533,7 +553,6 @@ class ElixirCoderStack(ElixirCoderPreTrainedModel):
     def __init__(self, config: ElixirCoderConfig, stack: str, embed_tokens: nn.Embedding):
         super().__init__(config)
         self.embed_tokens = embed_tokens
-        self.embed_scale = math.sqrt(config.d_model) if config.scale_embedding else 1.0
         self.num_heads = getattr(config, f"{stack}_attention_heads")
         self.embed_positions = build_positions(config, stack)
         self.layernorm_embedding = build_norm(config) if config.layernorm_embedding else None
@@ -546,7 +565,7 @@ class ElixirCoderStack(ElixirCoderPreTrainedModel):
         self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, position_ids: torch.Tensor
     ) -> torch.Tensor:
         if inputs_embeds is None:
-            inputs_embeds = self.embed_tokens(input_ids) * self.embed_scale
+            inputs_embeds = self.embed_tokens(input_ids)
         hidden = inputs_embeds
         if isinstance(self.embed_positions, ADDED_TO_EMBEDDINGS):
             hidden = hidden + self.embed_positions(position_ids).to(hidden.dtype)
@@ -710,7 +729,7 @@ class ElixirCoderEncoderModel(ElixirCoderPreTrainedModel):
 
     def __init__(self, config: ElixirCoderConfig):
         super().__init__(config)
-        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.shared = ElixirCoderTokenEmbedding(config)
         self.encoder = ElixirCoderEncoder(config, self.shared)
         self.post_init()
 
@@ -750,16 +769,17 @@ class ElixirCoderModel(ElixirCoderPreTrainedModel):
     _tied_weights_keys = {
         "encoder.embed_tokens.weight": "shared.weight",
         "decoder.embed_tokens.weight": "shared.weight",
-        "decoder.embed_positions.weight": "encoder.embed_positions.weight",
     }
 
     def __init__(self, config: ElixirCoderConfig):
         super().__init__(config)
-        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.shared = ElixirCoderTokenEmbedding(config)
         self.encoder = ElixirCoderEncoder(config, self.shared)
         self.decoder = ElixirCoderDecoder(config, self.shared)
         if config.share_position_embeddings:
             self.decoder.embed_positions = self.encoder.embed_positions
+            table = "embed_positions.weight"
+            self._tied_weights_keys = self._tied_weights_keys | {f"decoder.{table}": f"encoder.{table}"}
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Embedding:
@@ -855,6 +875,7 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
         decoder_inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
         decoder_head: str | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs: Any,
@@ -863,7 +884,8 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
 
         labels: (B, T) int64, -100 where no loss is wanted; without `decoder_input_ids` the decoder reads them shifted.
         num_items_in_batch: divide the summed loss by it instead of by the labels of this batch, so that gradient
-        accumulation weighs every token alike. decoder_head: one of `config.separate_decoder_heads`.
+        accumulation weighs every token alike. decoder_head: one of `config.separate_decoder_heads`. logits_to_keep: for
+        the last so many tokens alone, 0 for all, or for those with these indices; `generate` needs one.
         """
         if labels is not None:
             use_cache = False
@@ -882,7 +904,8 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
             return_dict=True,
             **kwargs,
         )
-        logits = self._output_matrix(decoder_head)(outputs.last_hidden_state)
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self._output_matrix(decoder_head)(outputs.last_hidden_state[:, kept])
         loss = None if labels is None else generation_loss(logits, labels, num_items_in_batch)
         return Seq2SeqLMOutput(
             loss=loss,
@@ -928,7 +951,7 @@ def generation_loss(
     reduction = "mean" if num_items_in_batch is None else "sum"
     loss = F.cross_entropy(
         logits.float().view(-1, logits.shape[-1]),
-        labels.to(logits.device).view(-1),
+        labels.to(logits.device).reshape(-1),
         ignore_index=IGNORED,
         reduction=reduction,
     )
@@ -1004,6 +1027,7 @@ class ElixirCoderForMultiTask(ElixirCoderForConditionalGeneration):
         quality_labels: torch.Tensor | None = None,
         security_labels: torch.Tensor | None = None,
         clarification_labels: torch.Tensor | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
         decoder_head: str | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs: Any,
@@ -1024,6 +1048,7 @@ class ElixirCoderForMultiTask(ElixirCoderForConditionalGeneration):
             encoder_outputs=encoder_outputs,
             past_key_values=past_key_values,
             labels=labels,
+            logits_to_keep=logits_to_keep,
             decoder_head=decoder_head,
             return_dict=True,
             **kwargs,
@@ -1066,6 +1091,9 @@ class ElixirCoderForSequenceClassification(ElixirCoderPreTrainedModel):
         self.model = ElixirCoderEncoderModel(config)
         labels = [config.id2label[index] for index in range(config.num_labels)]
         if labels == config.quality_labels + config.security_labels:
+            # Said here and not by every configuration: it describes these heads, and a trainer that writes would stop
+            # smoothing its labels.
+            config.problem_type = config.problem_type or "multi_label_classification"
             self.quality_head = ElixirCoderClassificationHead(config, config.num_quality_labels)
             self.security_head = ElixirCoderClassificationHead(config, config.num_security_labels)
         else:
@@ -1194,7 +1222,11 @@ class ElixirCoderText2TextPipeline(Pipeline):
         order = (torch.arange(width, device=mask.device) + mask.sum(dim=1, keepdim=True)) % width
         for name in ("decoder_input_ids", "decoder_attention_mask"):
             model_inputs[name] = model_inputs[name].gather(1, order)
-        ids = self.model.generate(**model_inputs, **self._prepare_generate_kwargs(generate_kwargs))
+        if hasattr(self, "_prepare_generate_kwargs"):  # transformers 5.20 and later
+            settings = self._prepare_generate_kwargs(generate_kwargs)
+        else:
+            settings = {"generation_config": self.generation_config} | generate_kwargs
+        ids = self.model.generate(**model_inputs, **settings)
         ids = ids if isinstance(ids, torch.Tensor) else ids.sequences
         ids = ids[:, model_inputs["decoder_input_ids"].shape[1] :]
         return {"output_ids": ids.view(len(model_inputs["input_ids"]), -1, ids.shape[-1])}

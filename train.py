@@ -161,7 +161,8 @@ def build_model(recipe: TrainRecipe, tokenizer: PreTrainedTokenizerBase, weights
                 f"got {getattr(recipe, name)}"
             )
     if recipe.gradient_checkpointing:
-        model.activation_checkpointing_enable()
+        # its name before transformers 5.23 is the second, of which that one warns
+        (getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable)()
     return model
 
 

@@ -201,7 +201,6 @@ def test_labels_are_those_of_credo_and_sobelow():
     assert "Credo.Check.Readability.ModuleDoc" in QUALITY_LABELS
     assert "SQL.Query" in SECURITY_LABELS
     assert list(config.id2label.values()) == config.quality_labels + config.security_labels
-    assert config.problem_type == "multi_label_classification"
 
 
 def test_a_number_of_labels_is_enough():

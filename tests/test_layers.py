@@ -19,7 +19,7 @@ LAYERS = (  # each may import what stands before it, and its own kind
     "errors recipe example checkpoint"
     " toolchain ontology data tasks search generation training evaluation release serving cli"
 ).split()
-HUB_FILES = [f"{part}_elixir_coder" for part in ("configuration", "modeling", "tokenization", "decoding")]
+HUB_FILES = [f"{part}_elixir_coder" for part in ("configuration", "modeling", "tokenization", "decoding")] + ["handler"]
 HUB_FILES_OF_PACKAGE = {"tokenization_elixir_coder", "decoding_elixir_coder"}
 HUB_LIBRARIES = {"torch", "transformers", "tokenizers", *sys.stdlib_module_names}
 SCRIPTS = ("train", "eval")

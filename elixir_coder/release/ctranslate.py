@@ -121,7 +121,7 @@ def _form(config: Any, stack: str) -> dict[str, Any]:
 
 def _fill_stack(spec: Any, embeddings: Any, stack: Any) -> None:
     embeddings.weight = stack.embed_tokens.weight
-    spec.scale_embeddings = stack.embed_scale
+    spec.scale_embeddings = stack.embed_tokens.embed_scale
     if hasattr(spec, "position_encodings") and stack.config.position_embedding_type in ("learned", "sinusoidal"):
         spec.position_encodings.encodings = stack.embed_positions.weight
     if stack.layernorm_embedding is not None:

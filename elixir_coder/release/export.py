@@ -30,6 +30,7 @@ RUNTIMES = {  # each has DTYPES and export(model_folder, out, dtype) -> files, w
     "gguf": "elixir_coder.release.gguf_export",
     "ctranslate2": "elixir_coder.release.ctranslate",
     "onnx": "elixir_coder.release.onnx_export",
+    "sentence-transformers": "elixir_coder.release.embedding",
 }
 DTYPES = ("float32", "bfloat16", "float16")
 DEFAULT_MODEL = Path(__file__).resolve().parents[2]  # a checkout is a model folder

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from elixir_coder.errors import CheckpointError
+from elixir_coder.release.embedding import write_module_files
 
 DTYPES = ("bfloat16", "float16", "float32")
 MAX_NEW_TOKENS = 256  # transformers' own default, 20, is two lines of Elixir
@@ -47,7 +48,7 @@ def ship(source: Path, out: Path, dtype: str = "bfloat16") -> list[Path]:
     building = out / ".saving"
     is_new = not out.exists()
     try:
-        save_model(building, model, tokenizer, extra=lambda folder: _copy_progress(source, folder))
+        save_model(building, model, tokenizer, extra=lambda folder: _add_files(source, folder))
         written = []
         for file in sorted(building.iterdir()):
             os.replace(file, out / file.name)
@@ -61,8 +62,9 @@ def ship(source: Path, out: Path, dtype: str = "bfloat16") -> list[Path]:
             out.rmdir()
 
 
-def _copy_progress(source: Path, folder: Path) -> None:
-    """The step and the tokens seen stay with the weights: the model card tells them."""
+def _add_files(source: Path, folder: Path) -> None:
+    """The step and the tokens seen, which the model card tells, and what sentence-transformers reads."""
+    write_module_files(folder)
     if (progress := source / "trainer_state.json").exists():
         shutil.copyfile(progress, folder / progress.name)
 

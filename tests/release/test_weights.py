@@ -17,6 +17,7 @@ from tests.evaluation.small import small_model, small_tokenizer
 MODEL_FILES = {
     *{"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"},
     *{"configuration_elixir_coder.py", "modeling_elixir_coder.py", "tokenization_elixir_coder.py"},
+    *{"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"},
 }
 INPUT_IDS = torch.tensor([[300, 301, 302, 2]])
 

@@ -90,6 +90,11 @@ def build_norm(config: ElixirCoderConfig) -> nn.Module:
     return nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
 
 
+def build_activation(name: str) -> nn.Module:
+    """gelu_new is gelu with a tangent: as one operator it takes a third of the time of transformers' eight."""
+    return ACT2FN["gelu_pytorch_tanh" if name == "gelu_new" else name]
+
+
 class ElixirCoderLearnedPositions(nn.Embedding):
     """A table with one learned vector per position."""
 
@@ -116,8 +121,39 @@ class ElixirCoderSinusoidalPositions(nn.Module):
         return F.embedding(position_ids, self.weight)
 
 
-class ElixirCoderRelativePositions(nn.Embedding):
-    """T5's bias: one learned number per head and bucket of distances, added to the attention scores of every layer."""
+class ElixirCoderScorePositions(nn.Module):
+    """Positions that add a number to the attention scores of every layer, one per head and distance."""
+
+    is_decoder: bool
+
+    def by_distance(self, distance: torch.Tensor) -> torch.Tensor:
+        """Key position minus query position, int64 of any shape -> (H, *shape) float."""
+        raise NotImplementedError
+
+    def forward(self, query_positions: torch.Tensor, key_positions: torch.Tensor) -> torch.Tensor:
+        """(B or 1, Q) and (B or 1, K) int64 -> (B or 1, H, Q, K) float."""
+        return self.by_distance(key_positions[:, None, :] - query_positions[:, :, None]).transpose(0, 1)
+
+    def consecutive(
+        self, first_query: int | torch.Tensor, num_queries: int, num_keys: int, like: torch.Tensor
+    ) -> torch.Tensor:
+        """The same for queries `first_query`, `first_query` + 1, ... and keys 0, 1, ...: (1, H, Q, K) as `like`.
+
+        Q + K - 1 distances are looked up, and row q is what starts Q - 1 - q places into them, so nothing else of
+        Q × K numbers is ever made. A decoder's queries do not see what follows, so that it needs no mask for that.
+        """
+        if torch.compiler.is_exporting():  # where `unfold` would fix the sizes, and a mask is always made
+            queries = torch.arange(num_queries, device=like.device) + first_query
+            return self(queries[None], torch.arange(num_keys, device=like.device)[None]).to(like.dtype)
+        distance = torch.arange(1 - num_queries, num_keys, device=like.device) - first_query
+        diagonals = self.by_distance(distance).to(like.dtype)
+        if self.is_decoder:
+            diagonals = diagonals.masked_fill(distance > 0, torch.finfo(like.dtype).min)
+        return diagonals.contiguous().unfold(-1, num_keys, 1).flip(-2)[None]
+
+
+class ElixirCoderRelativePositions(ElixirCoderScorePositions, nn.Embedding):
+    """T5's bias: one learned number per head and bucket of distances."""
 
     def __init__(self, config: ElixirCoderConfig, num_heads: int, is_decoder: bool):
         super().__init__(config.relative_attention_num_buckets, num_heads)
@@ -137,28 +173,25 @@ class ElixirCoderRelativePositions(nn.Embedding):
         far = num_exact + (far * (num_buckets - num_exact)).long()
         return offset + torch.where(distance < num_exact, distance, far.clamp(max=num_buckets - 1))
 
-    def forward(self, query_positions: torch.Tensor, key_positions: torch.Tensor) -> torch.Tensor:
-        """(B or 1, Q) and (B or 1, K) int64 -> (B or 1, H, Q, K) float."""
-        distance = key_positions[:, None, :] - query_positions[:, :, None]
-        return super().forward(self.bucket(distance)).permute(0, 3, 1, 2)
+    def by_distance(self, distance: torch.Tensor) -> torch.Tensor:
+        return F.embedding(self.bucket(distance), self.weight).movedim(-1, 0)
 
 
-class ElixirCoderAlibiPositions(nn.Module):
+class ElixirCoderAlibiPositions(ElixirCoderScorePositions):
     """ALiBi's bias: minus the distance times a slope per head, Bloom's for any number of heads. Nothing is learned."""
 
-    def __init__(self, num_heads: int):
+    def __init__(self, num_heads: int, is_decoder: bool = False):
         super().__init__()
         # 2^(-8/n), 2^(-16/n), ... for n heads, a power of two; the heads beyond take every other slope of 2n heads.
         power = 2 ** math.floor(math.log2(num_heads))
         slopes = [2 ** (-8 * (head + 1) / power) for head in range(power)]
         slopes += [2 ** (-4 * (2 * head + 1) / power) for head in range(num_heads - power)]
         self.slopes = slopes
+        self.is_decoder = is_decoder
 
-    def forward(self, query_positions: torch.Tensor, key_positions: torch.Tensor) -> torch.Tensor:
-        """(B or 1, Q) and (B or 1, K) int64 -> (B or 1, H, Q, K) float32."""
-        distance = (key_positions[:, None, :] - query_positions[:, :, None]).abs()
+    def by_distance(self, distance: torch.Tensor) -> torch.Tensor:
         slopes = torch.tensor(self.slopes, dtype=torch.float32, device=distance.device)
-        return -slopes[:, None, None] * distance[:, None]
+        return -slopes.view(-1, *[1] * distance.dim()) * distance.abs()
 
 
 class ElixirCoderRotaryPositions(nn.Module):
@@ -200,7 +233,6 @@ def rotate(heads: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> 
 
 
 ADDED_TO_EMBEDDINGS = (ElixirCoderLearnedPositions, ElixirCoderSinusoidalPositions)
-ADDED_TO_SCORES = (ElixirCoderRelativePositions, ElixirCoderAlibiPositions)
 
 
 def build_positions(config: ElixirCoderConfig, stack: str) -> nn.Module:
@@ -213,7 +245,7 @@ def build_positions(config: ElixirCoderConfig, stack: str) -> nn.Module:
         case "relative":
             return ElixirCoderRelativePositions(config, num_heads, is_decoder=stack == "decoder")
         case "alibi":
-            return ElixirCoderAlibiPositions(num_heads)
+            return ElixirCoderAlibiPositions(num_heads, is_decoder=stack == "decoder")
         case "rotary":
             return ElixirCoderRotaryPositions(config)
 
@@ -372,7 +404,7 @@ class ElixirCoderLayer(GradientCheckpointingLayer):
         self.is_pre_norm = config.norm_position == "pre"
         self.dropout = config.dropout
         self.activation_dropout = config.activation_dropout
-        self.activation = ACT2FN[config.activation_function]
+        self.activation = build_activation(config.activation_function)
         self.self_attn = ElixirCoderAttention(config, stack, layer_idx, is_causal=stack == "decoder")
         self.self_attn_layer_norm = build_norm(config)
         self.fc1 = nn.Linear(config.d_model, ffn_dim, bias=config.use_bias)
@@ -579,15 +611,24 @@ class ElixirCoderStack(ElixirCoderPreTrainedModel):
         return self.embed_positions(position_ids, dtype) if is_rotary else None
 
     def scores_to_add(
-        self, mask: Any, hidden: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor
+        self,
+        mask: Any,
+        hidden: torch.Tensor,
+        num_keys: int,
+        first_query: int | torch.Tensor = 0,
+        position_ids: torch.Tensor | None = None,
     ) -> tuple[Any, torch.Tensor | None]:
         """The mask of self-attention and the bias of its positions: both in one mask, but apart for flex attention.
 
-        mask: as transformers made it, or (B, heads or 1, Q, K). queries, keys: (B or 1, Q) and (B or 1, K) positions.
+        mask: as transformers made it, or (B, heads or 1, Q, K). Keys stand at 0, 1, ... and the queries, `hidden`, at
+        `first_query` and after it, unless position_ids (B or 1, Q) say where both stand.
         """
         bias = None
-        if isinstance(self.embed_positions, ADDED_TO_SCORES):
-            bias = self.embed_positions(queries, keys).to(hidden.dtype)
+        if isinstance(self.embed_positions, ElixirCoderScorePositions):
+            if position_ids is None:
+                bias = self.embed_positions.consecutive(first_query, hidden.shape[1], num_keys, like=hidden)
+            else:
+                bias = self.embed_positions(position_ids, position_ids).to(hidden.dtype)
         if self.config._attn_implementation != "flex_attention":
             return mask if bias is None else add_bias(mask, bias), None
         if isinstance(mask, torch.Tensor):  # given as one over pairs of tokens; it may differ by head
@@ -635,15 +676,15 @@ class ElixirCoderEncoder(ElixirCoderStack):
         **kwargs: Any,
     ) -> BaseModelOutput:
         length, device = self.check_input(input_ids, inputs_embeds)
-        index = torch.arange(length, device=device)[None] if position_ids is None else position_ids
-        if position_ids is None:
-            position_ids = positions_from_mask(real_tokens(attention_mask), length, device)
-        hidden = self.embed(input_ids, inputs_embeds, position_ids)
+        positions = position_ids
+        if positions is None:
+            positions = positions_from_mask(real_tokens(attention_mask), length, device)
+        hidden = self.embed(input_ids, inputs_embeds, positions)
         mask = create_bidirectional_mask(
             config=self.config, inputs_embeds=hidden, attention_mask=additive_mask(attention_mask, hidden.dtype)
         )
-        mask, position_bias = self.scores_to_add(mask, hidden, index, index)
-        rotation = self.rotation(position_ids, hidden.dtype)
+        mask, position_bias = self.scores_to_add(mask, hidden, length, position_ids=position_ids)
+        rotation = self.rotation(positions, hidden.dtype)
         for layer in self.layers:
             hidden = layer(hidden, mask, position_bias, rotation=rotation, **kwargs)
         return BaseModelOutput(last_hidden_state=self.finish(hidden))
@@ -690,7 +731,6 @@ class ElixirCoderDecoder(ElixirCoderStack):
             inputs_embeds=hidden,
             attention_mask=additive_mask(attention_mask, hidden.dtype),
             past_key_values=self_cache,
-            allow_is_causal_skip=not isinstance(self.embed_positions, ADDED_TO_SCORES),
         )
         encoder_mask = create_bidirectional_mask(
             config=self.config,
@@ -699,7 +739,7 @@ class ElixirCoderDecoder(ElixirCoderStack):
             encoder_hidden_states=encoder_hidden_states,
         )
         num_keys = length if self_cache is None else self_cache.get_mask_sizes(length, 0)[0]
-        mask, position_bias = self.scores_to_add(mask, hidden, index, torch.arange(num_keys, device=device)[None])
+        mask, position_bias = self.scores_to_add(mask, hidden, num_keys, num_past)
         rotation = self.rotation(positions, hidden.dtype)
         for layer in self.layers:
             hidden = layer(

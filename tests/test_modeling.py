@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, PreTrainedTokenizerFast, TextIteratorStreamer
+from transformers.activations import ACT2FN
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
@@ -27,6 +28,8 @@ from modeling_elixir_coder import (
     ElixirCoderModel,
     ElixirCoderRotaryPositions,
     ElixirCoderText2TextPipeline,
+    build_activation,
+    build_positions,
     rotate,
     shift_tokens_right,
 )
@@ -1109,3 +1112,21 @@ def test_a_text_of_padding_only_has_no_vector():
     mask[1] = 0
     with pytest.raises(ValueError, match="sequence 1 of the batch is only padding"):
         build(model_class=ElixirCoderEncoderModel).encode(SOURCE, mask)
+
+
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+@pytest.mark.parametrize("kind", ["relative", "alibi"])
+def test_consecutive_positions_add_what_each_pair_adds_and_hide_what_follows_a_decoders_query(kind, stack):
+    config = ElixirCoderConfig(**SHAPE, position_embedding_type=kind)
+    positions = build_positions(config, stack)
+    bias = positions.consecutive(3, 4, 9, like=torch.empty(0))
+    expected = positions(torch.arange(3, 7)[None], torch.arange(9)[None])
+    if stack == "decoder":
+        hidden = torch.arange(9)[None] > torch.arange(3, 7)[:, None]
+        expected = expected.masked_fill(hidden, torch.finfo(torch.float32).min)
+    assert torch.equal(bias, expected)
+
+
+def test_gelu_new_is_that_of_transformers():
+    x = torch.linspace(-8, 8, 1001)
+    torch.testing.assert_close(build_activation("gelu_new")(x), ACT2FN["gelu_new"](x), atol=1e-6, rtol=0)

@@ -130,7 +130,26 @@ class ElixirCoderScorePositions(nn.Module):
         """Key position minus query position, int64 of any shape -> (H, *shape) float."""
         raise NotImplementedError
 
-    def forward(self, query_positions: torch.Tensor, key_positions: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        num_keys: int,
+        first_query: int | torch.Tensor = 0,
+        position_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """What self-attention of `hidden`, (B, Q, D), adds to its scores: (B or 1, H, Q, K) in its dtype.
+
+        Queries stand at `first_query` and after it, keys at 0 and after it, unless position_ids (B or 1, Q) say where
+        both stand.
+        """
+        if position_ids is not None:
+            return self.between(position_ids, position_ids).to(hidden.dtype)
+        if torch.compiler.is_exporting():  # where `unfold` would fix the sizes, and a mask is always made
+            queries = torch.arange(hidden.shape[1], device=hidden.device) + first_query
+            return self.between(queries[None], torch.arange(num_keys, device=hidden.device)[None]).to(hidden.dtype)
+        return self.consecutive(first_query, hidden.shape[1], num_keys, like=hidden)
+
+    def between(self, query_positions: torch.Tensor, key_positions: torch.Tensor) -> torch.Tensor:
         """(B or 1, Q) and (B or 1, K) int64 -> (B or 1, H, Q, K) float."""
         return self.by_distance(key_positions[:, None, :] - query_positions[:, :, None]).transpose(0, 1)
 
@@ -142,9 +161,6 @@ class ElixirCoderScorePositions(nn.Module):
         Q + K - 1 distances are looked up, and row q is what starts Q - 1 - q places into them, so nothing else of
         Q × K numbers is ever made. A decoder's queries do not see what follows, so that it needs no mask for that.
         """
-        if torch.compiler.is_exporting():  # where `unfold` would fix the sizes, and a mask is always made
-            queries = torch.arange(num_queries, device=like.device) + first_query
-            return self(queries[None], torch.arange(num_keys, device=like.device)[None]).to(like.dtype)
         distance = torch.arange(1 - num_queries, num_keys, device=like.device) - first_query
         diagonals = self.by_distance(distance).to(like.dtype)
         if self.is_decoder:
@@ -625,10 +641,7 @@ class ElixirCoderStack(ElixirCoderPreTrainedModel):
         """
         bias = None
         if isinstance(self.embed_positions, ElixirCoderScorePositions):
-            if position_ids is None:
-                bias = self.embed_positions.consecutive(first_query, hidden.shape[1], num_keys, like=hidden)
-            else:
-                bias = self.embed_positions(position_ids, position_ids).to(hidden.dtype)
+            bias = self.embed_positions(hidden, num_keys, first_query, position_ids)
         if self.config._attn_implementation != "flex_attention":
             return mask if bias is None else add_bias(mask, bias), None
         if isinstance(mask, torch.Tensor):  # given as one over pairs of tokens; it may differ by head

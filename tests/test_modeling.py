@@ -347,12 +347,12 @@ def test_the_slopes_of_alibi_are_those_of_bloom():
     for num_heads in (1, 2, 3, 4, 6, 8, 12, 16, 20):
         mask = torch.ones(1, 9)
         bloom = build_alibi_tensor(mask, num_heads, torch.float32).view(num_heads, 1, 9)
-        ours = ElixirCoderAlibiPositions(num_heads)(torch.tensor([[8]]), torch.arange(9)[None])
+        ours = ElixirCoderAlibiPositions(num_heads).between(torch.tensor([[8]]), torch.arange(9)[None])
         assert_close(ours, (bloom - bloom[..., -1:])[None])  # Bloom leaves out what is the same for all keys
 
 
 def test_alibi_grows_with_the_distance_both_ways():
-    bias = ElixirCoderAlibiPositions(2)(torch.tensor([[1]]), torch.arange(4)[None])
+    bias = ElixirCoderAlibiPositions(2).between(torch.tensor([[1]]), torch.arange(4)[None])
     assert bias.tolist() == [[[[-0.0625, 0.0, -0.0625, -0.125]], [[-0.00390625, 0.0, -0.00390625, -0.0078125]]]]
 
 
@@ -1120,7 +1120,7 @@ def test_consecutive_positions_add_what_each_pair_adds_and_hide_what_follows_a_d
     config = ElixirCoderConfig(**SHAPE, position_embedding_type=kind)
     positions = build_positions(config, stack)
     bias = positions.consecutive(3, 4, 9, like=torch.empty(0))
-    expected = positions(torch.arange(3, 7)[None], torch.arange(9)[None])
+    expected = positions.between(torch.arange(3, 7)[None], torch.arange(9)[None])
     if stack == "decoder":
         hidden = torch.arange(9)[None] > torch.arange(3, 7)[:, None]
         expected = expected.masked_fill(hidden, torch.finfo(torch.float32).min)

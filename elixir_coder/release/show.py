@@ -94,7 +94,7 @@ def positions(model: PreTrainedModel, length: int) -> list[HeatMap]:
         panels = []
         for name, stack in stacks.items():
             last, keys = torch.tensor([[length - 1]]), torch.arange(2 * length - 1)[None]
-            bias = stack.embed_positions(last, keys)[0, :, 0]
+            bias = stack.embed_positions.between(last, keys)[0, :, 0]
             future = torch.arange(2 * length - 1) >= length
             panels.append(
                 HeatMap(

@@ -10,6 +10,7 @@ https://arxiv.org/abs/1910.10683; rotary: Su et al. 2021, https://arxiv.org/abs/
 Press et al. 2022, https://arxiv.org/abs/2108.12409; sinusoids in Marian's layout (all sines, then all cosines).
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -1294,6 +1295,9 @@ class ElixirCoderText2TextPipeline(Pipeline):
         return [{"generated_text": text} for text in texts]
 
 
+for _writer in (ElixirCoderForConditionalGeneration, ElixirCoderForMultiTask):
+    # `generate` asks a model from the Hub for it at every token; worked out anew each time, that is 4% of tiny's time.
+    _writer.forward.__signature__ = inspect.signature(_writer.forward)
 ElixirCoderConfig.register_for_auto_class()
 ElixirCoderModel.register_for_auto_class("AutoModel")
 ElixirCoderEncoderModel.register_for_auto_class("AutoModelForTextEncoding")

@@ -92,9 +92,11 @@ $(VENV)/.base: $(PINS) | $(PY)
 	@$(PIP) --editable .
 	@touch $@
 
+# torchao stands apart: whatever process sees it prints what it misses on a CPU. tests/conftest.py looks there.
 $(VENV)/.dev: $(PINS) | $(PY)
 	@echo 'Installing elixir-coder with all its extras into $(VENV) ...'
 	@$(PIP) --editable '.[dev,train,data,export,pictures]'
+	@$(PIP) --no-deps --upgrade --target $(VENV)/apart torchao
 	@touch $(VENV)/.base $@
 
 $(VENV)/bin/python: | system

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 
 # Read when transformers and huggingface_hub are imported, so before any test module is.
@@ -12,6 +13,8 @@ os.environ |= {
     "HF_MODULES_CACHE": _MODULES,  # an old copy of the Hub files in the user's cache must not be what is tested
     "TOKENIZERS_PARALLELISM": "false",
 }
+
+sys.path.append(os.path.join(sys.prefix, "apart"))  # torchao: see docs/dependencies.md
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402

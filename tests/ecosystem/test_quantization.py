@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+
+pytest.importorskip("torchao", reason="needs torchao: pip install 'elixir-coder[quantize]'")
 from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8Tensor, Int8WeightOnlyConfig, quantize_
 from transformers import TorchAoConfig
 

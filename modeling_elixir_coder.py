@@ -438,9 +438,8 @@ class ElixirCoderLayer(GradientCheckpointingLayer):
         if gate is not None:
             update = update * gate.tanh()
         hidden = hidden + F.dropout(update, p=self.dropout, training=self.training)
-        if (
-            hidden.dtype == torch.float16
-        ):  # deep layers outgrow its range, 65,504; one infinity makes all that follows NaN
+        # Deep layers outgrow the range of float16, 65,504, and one infinity makes all that follows NaN.
+        if hidden.dtype == torch.float16:
             hidden = hidden.clamp(*FLOAT16_RANGE)
         return hidden if self.is_pre_norm else norm(hidden)
 

@@ -14,14 +14,14 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 @contextmanager
-def building(out: Path) -> Iterator[Path]:
+def building(out: Path, *, replaces_model: bool = False) -> Iterator[Path]:
     """A temporary folder whose files move into `out` when the block ends without an error, and vanish when not.
 
-    Other files in `out` stay as they are. Raises CheckpointError when `out` cannot be written, and when it is a model
-    folder, whose configuration would be replaced by another program's.
+    Other files in `out` stay as they are. Raises CheckpointError when `out` cannot be written, and, unless that is what
+    it is for (`replaces_model`), when it is a model folder, whose configuration would be replaced by another program's.
     """
     out = Path(out)
-    if (out / "model.safetensors").exists():
+    if not replaces_model and (out / "model.safetensors").exists():
         raise CheckpointError(f"{out} is a model folder; name another one to write into")
     folder = out / ".building"
     is_new = not out.exists()

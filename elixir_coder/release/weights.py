@@ -7,13 +7,13 @@ optimizer. In a folder that holds more than a model, such as a checkout, only th
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from elixir_coder.errors import CheckpointError
 from elixir_coder.release.embedding import write_module_files
+from elixir_coder.release.folder import building
 
 DTYPES = ("bfloat16", "float16", "float32")
 MAX_NEW_TOKENS = 256  # transformers' own default, 20, is two lines of Elixir
@@ -45,21 +45,10 @@ def ship(source: Path, out: Path, dtype: str = "bfloat16") -> list[Path]:
             _from_model_config=False,
         )
 
-    building = out / ".saving"
-    is_new = not out.exists()
-    try:
-        save_model(building, model, tokenizer, extra=lambda folder: _add_files(source, folder))
-        written = []
-        for file in sorted(building.iterdir()):
-            os.replace(file, out / file.name)
-            written.append(out / file.name)
-        return written
-    except OSError as error:
-        raise CheckpointError(f"cannot write to {out}: {error}") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-        if is_new and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
+    with building(out, replaces_model=True) as folder:
+        save_model(folder, model, tokenizer, extra=lambda saved: _add_files(source, saved))
+        names = sorted(path.name for path in folder.iterdir())
+    return [out / name for name in names]
 
 
 def _add_files(source: Path, folder: Path) -> None:

@@ -1,10 +1,7 @@
 """sentence-transformers opens the checkout, a copy of it elsewhere and what it saves itself: always our own vectors."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from safetensors.torch import load_file
 from elixir_coder.checkpoint import load_model, load_tokenizer
 from elixir_coder.errors import CheckpointError
 from elixir_coder.release.embedding import MODULE_FILES, export, write_module_files
+from tests.fresh_process import run
 from tokenization_elixir_coder import encode_untrusted
 
 ROOT = Path(__file__).parents[1]
@@ -94,20 +92,8 @@ def opened(tmp_path_factory):
     for name in (*WEIGHTS, *MODULE_FILES, *(path.name for path in ROOT.glob("*_elixir_coder.py"))):
         shutil.copyfile(ROOT / name, copy / name)
     export(ROOT, alone)
-    offline = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "PYTHONPATH"}
-    environment = {name: value for name, value in os.environ.items() if name not in offline}
-    environment |= {"HF_MODULES_CACHE": str(work / "modules"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", OPEN, *map(str, (copy, alone, saved, ROOT)), json.dumps(TEXTS)],
-        cwd=work,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]), torch.load(saved / "vectors.pt"), work
+    answer = run(OPEN, copy, alone, saved, ROOT, json.dumps(TEXTS), folder=work, says_offline=False)
+    return answer, torch.load(saved / "vectors.pt"), work
 
 
 @pytest.mark.parametrize(

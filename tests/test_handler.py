@@ -2,10 +2,7 @@
 
 import importlib.util
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import torch
 
 from configuration_elixir_coder import ElixirCoderConfig
 from elixir_coder.checkpoint import load_tokenizer, new_model, save_model
+from tests.fresh_process import run
 from tokenization_elixir_coder import encode_prompt, encode_untrusted, split_prompt
 
 ROOT = Path(__file__).parents[1]
@@ -250,19 +248,7 @@ def test_the_answer_is_json_of_a_new_process_that_has_only_the_folder(folder, en
         {"inputs": CODE, "parameters": {"task": "embed"}},
         {"inputs": CODE, "parameters": {"task": "classify", "top_k": 3}},
     ]
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "HF_HUB_OFFLINE")}
-    environment |= {"HF_MODULES_CACHE": str(tmp_path / "modules"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", START, str(folder), json.dumps(requests)],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    answers, has_our_package = json.loads(done.stdout.splitlines()[-1])
+    answers, has_our_package = run(START, folder, json.dumps(requests), folder=tmp_path, says_offline=False)
     here = [endpoint(request) for request in requests]
     assert answers[:2] == here[:2]
     assert answers[2][0] == pytest.approx(here[2][0], abs=1e-5)

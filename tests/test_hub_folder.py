@@ -5,9 +5,6 @@ processes of its own, so that nothing this one has imported can help.
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from configuration_elixir_coder import ElixirCoderConfig
 from modeling_elixir_coder import ElixirCoderForMultiTask
+from tests.fresh_process import run
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,23 +95,6 @@ print(json.dumps({
     "text": write("def area(radius) do", **settings),
 }))
 """
-
-
-def run(program, *arguments, folder):
-    """What a program prints as JSON, run by a new interpreter in `folder`, without network, with warnings as errors."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(folder / "modules"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, *map(str, arguments)],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def save_small_folder(folder):

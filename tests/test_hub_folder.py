@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from configuration_elixir_coder import ElixirCoderConfig
 from modeling_elixir_coder import ElixirCoderForMultiTask
+from tests.ecosystem.small_folder import small_tokenizer
 from tests.fresh_process import run
 
 ROOT = Path(__file__).parents[1]
@@ -98,20 +97,7 @@ print(json.dumps({
 
 
 def save_small_folder(folder):
-    special = ["<pad>", "<s>", "</s>", "<unk>", "<code>"]
-    vocabulary = {token: index for index, token in enumerate(special + sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    bytes_only = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
-    bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytes_only.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bytes_only,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        additional_special_tokens=["<code>"],
-        model_input_names=["input_ids", "attention_mask"],
-    )
+    tokenizer = small_tokenizer()
     torch.manual_seed(0)
     config = ElixirCoderConfig.tiny(
         vocab_size=len(tokenizer),

@@ -7,6 +7,7 @@
     │   └── CorruptArchiveError      an archive that is damaged or would write outside its folder
     ├── CheckpointError              a model folder: other architecture, truncated weights, vocabulary mismatch
     ├── TrainingError                a run that must stop: the loss is not a number, the disk is full
+    ├── SandboxError                 no working sandbox, so code that is not trusted is not run
     └── MissingDependencyError       a program or an optional package that is not installed
 
 A bug of ours is an `assert`, never one of these; a failing Elixir check is a finding, not an error.
@@ -45,6 +46,10 @@ class CheckpointError(ElixirCoderError):
 
 class TrainingError(ElixirCoderError):
     """A training run has to stop."""
+
+
+class SandboxError(ElixirCoderError):
+    """Code that is not trusted would have to run without a working sandbox."""
 
 
 class MissingDependencyError(ElixirCoderError, ImportError):

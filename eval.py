@@ -3,6 +3,7 @@
     bits    held-out bits per byte, beside a 5-gram model of the same tokens and `xz -9e` of the same files
     fim     holes in held-out files: exact match and edit similarity
     parse   functions of held-out files completed: the share that Elixir's own parser accepts
+    functional  tasks answered: pass@k of what the model writes, compiled and tested in a sandbox (docs/EVALUATION.md)
 
 Everything goes into --out as JSON, with what it was measured on. Standard output gets a table of one row and, as its
 last line, the figures as JSON. The same model, data, seed and machine give the same figures.
@@ -28,13 +29,15 @@ from elixir_coder import recipe as recipes
 from elixir_coder.checkpoint import load_model, load_tokenizer
 from elixir_coder.data.shards import read_shards
 from elixir_coder.errors import RecipeError, exit_on_error
-from elixir_coder.evaluation import infill, parsing, report
+from elixir_coder.evaluation import functional, infill, parsing, report
 from elixir_coder.evaluation.compression import file_bits, with_text, xz_bits
 from elixir_coder.evaluation.ngram import NgramModel
+from elixir_coder.evaluation.problems import OWN_SUITE, Problem, read_problems, sha256_of
+from elixir_coder.evaluation.saved import SavedRows
 from elixir_coder.example import Example
 from elixir_coder.tasks.complete import Complete
 from elixir_coder.tasks.window import MIN_SOURCE_LENGTH, MIN_TARGET_LENGTH, SpecialTokens
-from elixir_coder.toolchain.parse import elixir_version
+from elixir_coder.toolchain.toolchain import Toolchain
 from elixir_coder.training.batches import Corpus
 from elixir_coder.training.state import read_progress
 from tokenization_elixir_coder import encode_untrusted
@@ -46,13 +49,20 @@ NUM_SAMPLES = 5
 class EvalRecipe:
     """Every setting of one judgement; it is saved with the results."""
 
-    model: Path = field(metadata={"help": "model folder: one that train.py wrote, or . for the shipped model"})
-    data: Path = field(metadata={"help": "folder of shards from `elixir-coder data`"})
-    suite: Literal["bits", "fim", "parse", "all"] = field(default="all", metadata={"help": "what to measure"})
+    model: Path | None = field(
+        default=None,
+        metadata={"help": "model folder: one that train.py wrote, or . for the shipped model; none with --generations"},
+    )
+    data: Path | None = field(
+        default=None, metadata={"help": "bits, fim, parse: folder of shards from `elixir-coder data`"}
+    )
+    suite: Literal["bits", "fim", "parse", "functional", "all"] = field(
+        default="all", metadata={"help": "what to measure"}
+    )
     split: Literal["validation", "test"] = field(default="test", metadata={"help": "held-out files to measure it on"})
     out: Path = field(default=Path("results.json"), metadata={"help": "where the results go, as JSON"})
     limit: int | None = field(
-        default=None, metadata={"help": "a quick look: no more files, holes of a kind and prompts than this"}
+        default=None, metadata={"help": "a quick look: no more files, holes of a kind, prompts and tasks than this"}
     )
     seed: int = field(default=0, metadata={"help": "of the choice of holes, prompts and files, and of sampling"})
 
@@ -61,18 +71,42 @@ class EvalRecipe:
     max_new_tokens: int = field(default=128, metadata={"help": "fim, parse: tokens the model may write"})
     holes: int = field(default=100, metadata={"help": "fim: holes of each kind"})
     prompts: int = field(default=100, metadata={"help": "parse: functions to complete"})
-    temperature: float = field(default=0.0, metadata={"help": "parse: 0 takes the likeliest token, above 0 samples"})
-    top_p: float = field(default=0.95, metadata={"help": "parse: nucleus to sample from"})
+    temperature: float = field(
+        default=0.0, metadata={"help": "parse, functional: 0 takes the likeliest token, above 0 samples"}
+    )
+    top_p: float = field(default=0.95, metadata={"help": "parse, functional: nucleus to sample from"})
     baselines: bool = field(default=True, metadata={"help": "bits: also a 5-gram model and xz -9e"})
+
+    tasks: Path | None = field(
+        default=None,
+        metadata={
+            "help": "functional: file or folder of tasks, ours or a benchmark's (docs/EVALUATION.md); none is ours"
+        },
+    )
+    num_samples: int | None = field(
+        default=None, metadata={"help": "functional: answers to each task; none is 1, or all of --generations"}
+    )
+    k: tuple[int, ...] = field(default=(1,), metadata={"help": "functional: pass@k for these, at most --num_samples"})
+    task_tokens: int = field(default=384, metadata={"help": "functional: tokens the model may write for a task"})
+    generations: Path | None = field(
+        default=None, metadata={"help": "functional: judge these saved answers, without a model"}
+    )
+    resume: bool = field(default=False, metadata={"help": "functional: go on with what a run to this --out left"})
+    workers: int = field(default=2, metadata={"help": "functional: answers judged at a time"})
+    timeout_s: float = field(default=10.0, metadata={"help": "functional: seconds one answer may compile and run"})
+    unsafe_no_sandbox: bool = field(
+        default=False,
+        metadata={"help": "functional: run what the model wrote with nothing between it and this machine"},
+    )
 
     batch_size: int = field(default=8, metadata={"help": "rows the model works on at a time"})
     device: Literal["auto", "cpu", "cuda"] = field(default="auto", metadata={"help": "auto takes CUDA where it is"})
     num_threads: int | None = field(default=None, metadata={"help": "CPU threads of torch; none leaves its choice"})
 
     def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "holes", "prompts", "batch_size"):
+        for name in ("max_new_tokens", "holes", "prompts", "task_tokens", "workers", "batch_size"):
             recipes.check_range(self, name, at_least=1)
-        for name in ("limit", "num_threads"):
+        for name in ("limit", "num_samples", "num_threads"):
             if getattr(self, name) is not None:
                 recipes.check_range(self, name, at_least=1)
         recipes.check_range(self, "source_length", at_least=MIN_SOURCE_LENGTH)
@@ -80,7 +114,37 @@ class EvalRecipe:
         recipes.check_range(self, "seed", at_least=0, below=2**32)
         recipes.check_range(self, "temperature", at_least=0, below=float("inf"))
         recipes.check_range(self, "top_p", above=0, at_most=1)
+        recipes.check_range(self, "timeout_s", above=0, at_most=3600)
         recipes.check_choices(self)
+        self._check_what_is_needed()
+        self._check_samples()
+
+    def _check_what_is_needed(self) -> None:
+        if self.generations is not None and (self.suite != "functional" or self.model is not None):
+            raise RecipeError(
+                "--generations judges saved answers: it goes with --suite functional, and without --model"
+            )
+        if self.generations is None and self.model is None:
+            raise RecipeError("missing: --model (model folder: one that train.py wrote). --help lists every setting")
+        if self.data is None and self.reads_data:
+            raise RecipeError(
+                "missing: --data (folder of shards from `elixir-coder data`); only --suite functional goes without"
+            )
+
+    def _check_samples(self) -> None:
+        if not self.k or min(self.k) < 1:
+            raise RecipeError(f"--k must be one or more numbers from 1, got {','.join(map(str, self.k)) or 'none'}")
+        num_samples = self.num_samples or 1
+        if self.generations is None and max(self.k) > num_samples:
+            raise RecipeError(f"--k {max(self.k)} needs --num_samples {max(self.k)} or more, got {num_samples}")
+        if self.generations is None and num_samples > 1 and self.temperature == 0:
+            raise RecipeError(
+                "--num_samples above 1 needs --temperature above 0, or all samples of a task are the same"
+            )
+
+    @property
+    def reads_data(self) -> bool:
+        return self.suites != ("functional",)
 
     @property
     def suites(self) -> tuple[str, ...]:
@@ -93,11 +157,13 @@ class EvalRecipe:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged, and on what."""
+    """What is judged, and on what: no model with --generations, and what none of the suites asks for is empty."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     examples: list[Example]
+    problems: list[Problem]
+    generations: list[functional.Generation]
 
 
 def main() -> None:
@@ -106,7 +172,11 @@ def main() -> None:
         torch.set_num_threads(recipe.num_threads)
     check_out(recipe.out)
     subject = load(recipe)
-    elixir = {"elixir": elixir_version()} if "parse" in recipe.suites else {}  # or none of the work begins
+    elixir: dict[str, str] = {}  # what judges is asked first, or none of the work begins
+    if "functional" in recipe.suites:
+        elixir = functional.check_judge(sandbox=not recipe.unsafe_no_sandbox)
+    elif "parse" in recipe.suites:
+        elixir = {"elixir": elixir_version()}
 
     results, samples, seconds = {}, {}, {}
     for name in recipe.suites:
@@ -118,9 +188,9 @@ def main() -> None:
     record = {
         "date": datetime.now(UTC).date().isoformat(),
         "command": report.command_line("eval.py", sys.argv[1:]),
-        "model": describe_model(recipe.model, subject.model),
-        "data": report.provenance(subject.examples, recipe.split),
-        "machine": report.machine(subject.model.device.type, torch.get_num_threads()),
+        "model": describe_model(recipe, subject),
+        "data": report.provenance(subject.examples, recipe.split) if subject.examples else None,
+        "machine": report.machine(subject.model.device.type if subject.model else "cpu", torch.get_num_threads()),
         "versions": report.versions() | elixir,
         "settings": settings_of(recipe),
         "seconds": seconds,
@@ -128,7 +198,7 @@ def main() -> None:
         "samples": {name: shown for name, shown in samples.items() if shown},
     }
     report.write_record(recipe.out, record)
-    print(report.table(record))
+    print("\n\n".join(filter(None, (report.table(record), report.functional_tables(record)))))
     print(json.dumps({**report.figures(record), "out": str(recipe.out)}))
 
 
@@ -138,22 +208,38 @@ def check_out(out: Path) -> None:
         raise RecipeError(f"--out {out} cannot be written; give a file in a folder one may write to")
 
 
+def elixir_version() -> str:
+    """Of the Elixir that judges. Raises MissingDependencyError when there is none that works."""
+    with Toolchain(workers=1) as toolchain:
+        return toolchain.elixir_version
+
+
 def load(recipe: EvalRecipe) -> Subject:
     """The model on its device and the held-out files. Raises an ElixirCoderError for whichever cannot be used."""
     if recipe.device == "cuda" and not torch.cuda.is_available():
         raise RecipeError("--device cuda: torch sees no CUDA device; take --device cpu")
-    examples = with_text(read_shards(recipe.data, recipe.split))
+    problems = read_problems(recipe.tasks or OWN_SUITE) if "functional" in recipe.suites else []
+    examples = with_text(read_shards(recipe.data, recipe.split)) if recipe.data and recipe.reads_data else []
+    if recipe.generations is not None:
+        generations = functional.read_generations(recipe.generations, problems[: recipe.limit], recipe.num_samples)
+        if max(recipe.k) > 1 + max(each.sample for each in generations):
+            raise RecipeError(f"--k {max(recipe.k)} needs as many answers to each task as --generations do not have")
+        return Subject(None, None, examples, problems, generations)
+    assert recipe.model is not None, "checked in the recipe"
     tokenizer = load_tokenizer(recipe.model)
     model = load_model(recipe.model, tokenizer=tokenizer)
     limit = model.config.max_position_embeddings
-    for name in ("source_length", "target_length", "max_new_tokens"):
+    task_tokens = ("task_tokens",) if problems else ()
+    for name in ("source_length", "target_length", "max_new_tokens", *task_tokens):
         if getattr(recipe, name) > limit:
             raise RecipeError(
                 f"--{name} {getattr(recipe, name)} is more than the {limit} tokens that the model at {recipe.model} "
                 "can take; ask for fewer"
             )
+    if problems and recipe.resume:
+        functional.check_resumable(beside(recipe.out, "generations"), problems, writer_of(recipe))
     cuda = recipe.device == "cuda" or (recipe.device == "auto" and torch.cuda.is_available())
-    return Subject(model.to("cuda" if cuda else "cpu"), tokenizer, examples)
+    return Subject(model.to("cuda" if cuda else "cpu"), tokenizer, examples, problems, [])
 
 
 def measure_bits(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], list[Any]]:
@@ -169,6 +255,7 @@ def measure_bits(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], 
     sizes = np.array([len(example.code.encode()) for example in examples])
     baselines: dict[str, Any] = {}
     if recipe.baselines:
+        assert recipe.data is not None, "checked in the recipe"
         train = Corpus.of(read_shards(recipe.data, "train"), tokenizer)
         ngrams = NgramModel(train, vocab_size=len(tokenizer), eos=tokenizer.eos_token_id)
         bits["five_gram"] = ngrams.file_bits(corpus)
@@ -245,29 +332,92 @@ def measure_parsing(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any
     return {"model": asdict(parsing.share(of_model)), "authors": asdict(parsing.share(of_authors))}, samples
 
 
+def measure_functional(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], list[Any]]:
+    """pass@k and what became of every answer, and the first few. Answers and verdicts are saved beside --out."""
+    problems = subject.problems[: recipe.limit]
+    generations = subject.generations
+    if recipe.generations is None:
+        with SavedRows(beside(recipe.out, "generations"), resume=recipe.resume) as saved:
+            generations = functional.generate(
+                subject.model,
+                subject.tokenizer,
+                problems,
+                saved,
+                writer_of(recipe),
+                num_samples=recipe.num_samples or 1,
+                batch_size=recipe.batch_size,
+            )
+    with (
+        Toolchain(
+            workers=recipe.workers, timeout_s=recipe.timeout_s, sandbox=not recipe.unsafe_no_sandbox
+        ) as toolchain,
+        SavedRows(beside(recipe.out, "verdicts"), resume=recipe.resume) as saved,
+    ):
+        verdicts = functional.judge(problems, generations, toolchain, saved, timeout_s=recipe.timeout_s)
+    by_id = {problem.id: problem for problem in problems}
+    samples = [functional.sample(by_id[each.id], each, verdict) for each, verdict in zip(generations, verdicts)]
+    column = str((generations[0].settings or {}).get("decoding", functional.UNCONSTRAINED))
+    return {
+        "tasks": {"name": recipe.tasks.name if recipe.tasks else "own", "sha256": sha256_of(problems)},
+        "sandbox": not recipe.unsafe_no_sandbox,
+        "columns": {column: functional.score(problems, generations, verdicts, recipe.k)},
+    }, [sample for sample, each in zip(samples, generations) if each.sample == 0][:NUM_SAMPLES]
+
+
+def beside(out: Path, name: str) -> Path:
+    """Where the answers and verdicts of a run go: results.json -> results.generations.jsonl."""
+    return out.with_suffix(f".{name}.jsonl")
+
+
+def writer_of(recipe: EvalRecipe) -> functional.Writer:
+    """Who answers the tasks, and how."""
+    assert recipe.model is not None, "checked in the recipe"
+    return functional.Writer(
+        model={"name": name_of(recipe.model), "sha256": report.weights_sha256(recipe.model)},
+        versions=report.versions(),
+        seed=recipe.seed,
+        source_length=recipe.source_length,
+        max_new_tokens=recipe.task_tokens,
+        temperature=recipe.temperature,
+        top_p=recipe.top_p,
+    )
+
+
 SUITES: dict[str, Callable[[EvalRecipe, Subject], tuple[dict[str, Any], list[Any]]]] = {
     "bits": measure_bits,
     "fim": measure_infill,
     "parse": measure_parsing,
+    "functional": measure_functional,
 }
 
 
-def describe_model(folder: Path, model: PreTrainedModel) -> dict[str, Any]:
-    """tokens_seen: tokens with a loss, where the folder still has train.py's trainer_state.json."""
+def describe_model(recipe: EvalRecipe, subject: Subject) -> dict[str, Any]:
+    """tokens_seen: tokens with a loss, where the folder still has train.py's trainer_state.json. Saved answers say less
+    of the model that wrote them."""
+    folder = recipe.model
+    if folder is None:
+        assert recipe.generations is not None
+        said = functional.model_of(recipe.generations)
+        return {**said, "num_parameters": None, "steps": None, "tokens_seen": None}
     progress = read_progress(folder) if (folder / "trainer_state.json").exists() else None
     return {
-        "name": folder.name if folder.is_absolute() else str(folder),
+        "name": name_of(folder),
         "sha256": report.weights_sha256(folder),
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "num_parameters": sum(parameter.numel() for parameter in subject.model.parameters()),
         "steps": progress and progress.step,
         "tokens_seen": progress and progress.tokens,
     }
 
 
+def name_of(folder: Path) -> str:
+    return folder.name if folder.is_absolute() else str(folder)
+
+
 def settings_of(recipe: EvalRecipe) -> dict[str, Any]:
     """The settings that decide the figures, ready for JSON."""
     names = (
-        "suite split limit seed source_length target_length max_new_tokens holes prompts temperature top_p batch_size"
+        "suite split limit seed source_length target_length max_new_tokens holes prompts temperature top_p batch_size "
+        "num_samples k task_tokens workers timeout_s"
     )
     return {name: getattr(recipe, name) for name in names.split()}
 

@@ -13,12 +13,17 @@ import torch
 from elixir_coder import checkpoint
 from elixir_coder import recipe as recipes
 from elixir_coder.data.shards import write_shards
-from elixir_coder.errors import exit_on_error
+from elixir_coder.errors import SandboxError, exit_on_error
+from elixir_coder.evaluation.saved import read_rows
+from elixir_coder.toolchain.sandbox import Sandbox
 from tests.evaluation import small
+from tests.evaluation.tasks import write
 from tests.third_party import without_torchao
 
 ROOT = Path(__file__).parents[1]
-QUICK = "--num_threads 1 --source_length 64 --target_length 64 --max_new_tokens 48 --holes 3 --prompts 4".split()
+QUICK = (
+    "--num_threads 1 --source_length 64 --target_length 64 --max_new_tokens 48 --holes 3 --prompts 4 --task_tokens 16"
+).split()
 
 script = importlib.import_module("eval")
 
@@ -47,7 +52,8 @@ def evaluate(model_folder, corpus, tmp_path, monkeypatch, capsys):
 
     def run(*words, model=model_folder, data=corpus):
         out = tmp_path / "results.json"
-        argv = ["eval.py", "--model", str(model), "--data", str(data), "--out", str(out), *QUICK, *map(str, words)]
+        given = [f"--{name}={path}" for name, path in (("model", model), ("data", data)) if path]
+        argv = ["eval.py", *given, "--out", str(out), *QUICK, *map(str, words)]
         monkeypatch.setattr(sys, "argv", argv)
         threads = torch.get_num_threads()
         code = exit_on_error(script.main)
@@ -59,11 +65,11 @@ def evaluate(model_folder, corpus, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.elixir
-def test_all_suites_give_figures_samples_and_where_they_come_from(evaluate, model_folder):
-    code, printed, said, record = evaluate()
+def test_all_suites_give_figures_samples_and_where_they_come_from(evaluate, model_folder, tasks):
+    code, printed, said, record = evaluate("--tasks", tasks)
     assert code == 0, said
-    assert set(record["results"]) == {"bits", "fim", "parse"}
-    assert set(record["seconds"]) == {"bits", "fim", "parse"}
+    assert set(record["results"]) == {"bits", "fim", "parse", "functional"}
+    assert set(record["seconds"]) == {"bits", "fim", "parse", "functional"}
     bits = record["results"]["bits"]
     assert (bits["num_files"], bits["num_bytes"]) == (2, sum(len(e.code) for e in small.small_examples()))
     assert 0 < bits["five_gram"]["bits_per_byte"] < 2 < bits["bits_per_byte"] < 30
@@ -71,7 +77,7 @@ def test_all_suites_give_figures_samples_and_where_they_come_from(evaluate, mode
     assert bits["packages"][0]["model"] == pytest.approx(bits["bits_per_byte"])
     assert record["results"]["fim"]["all"]["n"] == 9
     assert record["results"]["parse"]["model"]["n"] == record["results"]["parse"]["authors"]["n"] == 4
-    assert [len(samples) for samples in record["samples"].values()] == [5, 4]
+    assert [len(samples) for samples in record["samples"].values()] == [5, 4, 2]
     assert [sample["kind"] for sample in record["samples"]["fim"]] == ["line", "lines", "span", "line", "lines"]
 
     assert record["model"]["name"] == "small"
@@ -82,8 +88,8 @@ def test_all_suites_give_figures_samples_and_where_they_come_from(evaluate, mode
     assert record["data"]["packages"] == [
         {"package": "stores", "version": "1.0", "num_files": 2, "num_bytes": bits["num_bytes"]}
     ]
-    assert {"torch", "transformers", "elixir"} <= set(record["versions"])
-    assert record["command"].startswith("python eval.py --model small --data corpus --out results.json")
+    assert {"torch", "transformers", "elixir", "otp"} <= set(record["versions"])
+    assert record["command"].startswith("python eval.py --model=small --data=corpus --out results.json")
     assert str(model_folder.parent) not in json.dumps(record)
 
     lines = printed.splitlines()
@@ -92,10 +98,128 @@ def test_all_suites_give_figures_samples_and_where_they_come_from(evaluate, mode
     assert json.loads(lines[-1])["bits_per_byte"] == bits["bits_per_byte"]
 
 
+# ----------------------------------------------------------------------------------------------------------- functional
+
+WHOLE = "defmodule Pair do\n  def swap({a, b}), do: {b, a}\nend\n"
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    rows = [
+        {"id": name, "prompt": "defmodule Pair do\n", "entry": "Pair.swap/1", "tests": tests, "reference": WHOLE}
+        for name, tests in {
+            "one": 'test "swaps" do\n  assert Pair.swap({1, 2}) == {2, 1}\nend',
+            "two": 'test "swaps" do\n  assert Pair.swap({:a, nil}) == {nil, :a}\nend',
+        }.items()
+    ]
+    return write(tmp_path / "tasks.jsonl", *rows)
+
+
+@pytest.mark.elixir
+def test_tasks_are_answered_and_judged_without_held_out_files(evaluate, tasks, tmp_path):
+    words = "--suite functional --num_samples 3 --k 1,3 --temperature 1 --tasks".split()
+    code, printed, said, record = evaluate(*words, tasks, data=None)
+    assert code == 0, said
+    found = record["results"]["functional"]
+    column = found["columns"]["unconstrained"]
+    assert (found["tasks"]["name"], found["sandbox"], record["data"]) == ("tasks.jsonl", True, None)
+    assert (column["num_tasks"], column["samples_per_task"], list(column["pass_at_k"])) == (2, 3, ["1", "3"])
+    assert sum(column["outcomes"].values()) == 6
+    assert [sample["id"] for sample in record["samples"]["functional"]] == ["one", "two"]
+    assert len(read_rows(tmp_path / "results.generations.jsonl")) == 6
+    assert len(read_rows(tmp_path / "results.verdicts.jsonl")) == 6
+    lines = printed.splitlines()
+    assert lines[4] == "| answers | tasks | of each | solved at first | pass@1 | pass@3 | tokens | seconds |"
+    assert lines[6].startswith("| unconstrained | 2 | 3 | 0.0% (0.0% to 65.8%) | 0.0% (0.0% to 65.8%) |")
+    assert lines[8].startswith("| answers | passed |")
+    assert json.loads(lines[-1])["pass_at_3_unconstrained"] == 0.0
+
+
+@pytest.mark.elixir
+def test_a_run_is_gone_on_with_and_comes_to_the_same(evaluate, tasks, tmp_path):
+    words = ["--suite", "functional", "--tasks", tasks, "--num_samples", 2, "--temperature", 1]
+    whole = evaluate(*words)[3]
+    for name in ("generations", "verdicts"):
+        path = tmp_path / f"results.{name}.jsonl"
+        path.write_bytes(path.read_bytes()[:-40])
+    resumed = evaluate(*words, "--resume")[3]
+    assert resumed["samples"] == whole["samples"]
+    assert without_times(resumed["results"]) == without_times(whole["results"])
+    (tmp_path / "results.json").unlink()
+    assert fails(evaluate(*words, "--resume", "--seed", 1), "settings seed 0, this run has 1", "leave --resume out")
+    assert evaluate(*words, "--seed", 1)[0] == 0
+    assert (tmp_path / "results.generations.jsonl.old").exists()
+
+
+def without_times(results):
+    if isinstance(results, dict):
+        return {name: without_times(value) for name, value in results.items() if "seconds" not in name}
+    return [without_times(each) for each in results] if isinstance(results, list) else results
+
+
+@pytest.mark.elixir
+def test_saved_answers_are_judged_without_a_model(evaluate, tasks, tmp_path):
+    rows = [{"id": "one", "text": WHOLE}, {"id": "two", "text": "I do not know."}]
+    answers = write(tmp_path / "answers.jsonl", *rows)
+    words = ["--suite", "functional", "--tasks", tasks, "--generations", answers]
+    code, printed, said, record = evaluate(*words, model=None, data=None)
+    assert code == 0, said
+    column = record["results"]["functional"]["columns"]["unconstrained"]
+    assert column["pass_at_k"]["1"]["value"] == 0.5
+    assert column["outcomes"] == {"ok": 1, "syntax_error": 1}
+    assert record["model"]["name"] == "answers.jsonl"
+    assert printed.splitlines()[2].startswith("| answers.jsonl | – | – |")
+    assert evaluate(*words, "--limit", 1, model=None)[3]["results"]["functional"]["columns"]["unconstrained"][
+        "outcomes"
+    ] == {"ok": 1}
+
+
+@pytest.mark.elixir
+def test_without_a_sandbox_the_work_does_not_begin(evaluate, tasks, tmp_path, monkeypatch):
+    def probe(limits=None):
+        raise SandboxError("no sandbox here; install it with: apt install bubblewrap")
+
+    monkeypatch.setattr(Sandbox, "probe", probe)
+    assert fails(evaluate("--suite", "functional", "--tasks", tasks), "no sandbox here", "apt install bubblewrap")
+    assert not (tmp_path / "results.generations.jsonl").exists()
+    code, _, _, record = evaluate("--suite", "functional", "--tasks", tasks, "--unsafe_no_sandbox")
+    assert (code, record["results"]["functional"]["sandbox"]) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--suite", "functional", "--num_samples", "5"], "--num_samples above 1 needs --temperature above 0"),
+        (["--k", "1,10"], "--k 10 needs --num_samples 10 or more, got 1"),
+        (["--k", "0"], "--k must be one or more numbers from 1, got 0"),
+        (["--generations", "x.jsonl"], "--generations judges saved answers: it goes with --suite functional"),
+        (["--timeout_s", "0"], "--timeout_s must be above 0"),
+        (["--suite", "functional", "--tasks", "nowhere.jsonl"], "cannot read the tasks at nowhere.jsonl"),
+        (["--suite", "functional", "--task_tokens", "257"], "--task_tokens 257 is more than the 256 tokens"),
+    ],
+)
+def test_a_setting_of_the_functional_suite_that_cannot_be(words, message, evaluate):
+    assert fails(evaluate(*words), message)
+
+
+def test_a_model_and_held_out_files_are_asked_for_where_they_are_needed(evaluate):
+    assert fails(evaluate(model=None), "missing: --model (model folder")
+    assert fails(evaluate("--suite", "fim", data=None), "missing: --data (folder of shards", "--suite functional goes")
+
+
+def test_more_samples_than_there_are_cannot_be_drawn_from_saved_answers(evaluate, tasks, tmp_path):
+    answers = write(tmp_path / "answers.jsonl", {"id": "one", "text": ""}, {"id": "two", "text": ""})
+    words = ["--suite", "functional", "--tasks", tasks, "--generations", answers, "--k", 2, "--unsafe_no_sandbox"]
+    assert fails(evaluate(*words, model=None), "--k 2 needs as many answers to each task")
+
+
+# --------------------------------------------------------------------------------------------------- the other suites
+
+
 @pytest.mark.elixir
 def test_the_same_seed_gives_the_same_figures_and_samples(evaluate):
     def judged(*words):
-        record = evaluate("--limit", 2, "--temperature", "1.0", *words)[3]
+        record = evaluate("--suite", "parse", "--limit", 2, "--temperature", "1.0", *words)[3]
         return record["results"], record["samples"]
 
     assert judged("--seed", 3) == judged("--seed", 3)
@@ -221,7 +345,7 @@ def test_a_corpus_of_damaged_shards(evaluate, corpus, tmp_path):
     ("words", "message"),
     [
         (["--suit", "fim"], "no such setting: --suit; did you mean --suite?"),
-        (["--suite", "fmi"], "--suite must be one of bits, fim, parse, all"),
+        (["--suite", "fmi"], "--suite must be one of bits, fim, parse, functional, all"),
         (["--limit", "0"], "--limit must be at least 1"),
         (["--target_length", "1"], "--target_length must be at least 4"),
         (["--top_p", "0"], "--top_p must be above 0"),

@@ -28,7 +28,8 @@ from elixir_coder.evaluation.writing import Written, write
 from elixir_coder.example import Example
 from elixir_coder.tasks.complete import Complete
 from elixir_coder.tasks.window import SpecialTokens, Window
-from elixir_coder.toolchain.parse import ParseResult, parse_all
+from elixir_coder.toolchain.reports import Report
+from elixir_coder.toolchain.toolchain import Toolchain
 from tokenization_elixir_coder import encode_untrusted, split_prompt
 
 _HEAD = re.compile(
@@ -54,8 +55,8 @@ class Verdict:
     """A completed function and what the parser says of it, None where it has no end; and of the whole text as it is."""
 
     function: str | None
-    of_function: ParseResult | None
-    as_it_is: ParseResult
+    of_function: Report | None
+    as_it_is: Report
 
     @property
     def is_accepted(self) -> bool:
@@ -119,14 +120,15 @@ def as_written(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_new_token
 
 
 def judge(prompts: Sequence[Prompt], completions: Sequence[str]) -> list[Verdict]:
-    """Ask the parser, in one process. Raises MissingDependencyError when there is no Elixir."""
+    """Ask the parser. Raises MissingDependencyError when there is no Elixir."""
     wholes = [prompt.example.code[: prompt.end] + completion for prompt, completion in zip(prompts, completions)]
     functions = [function_of(whole[prompt.head :]) for prompt, whole in zip(prompts, wholes)]
-    results = parse_all([*wholes, *(function for function in functions if function is not None)])
-    as_they_are, of_functions = results[: len(wholes)], iter(results[len(wholes) :])
+    with Toolchain() as toolchain:
+        reports = list(toolchain.map("parse", [*wholes, *(each for each in functions if each is not None)]))
+    as_they_are, of_functions = reports[: len(wholes)], iter(reports[len(wholes) :])
     return [
-        Verdict(function, None if function is None else next(of_functions), result)
-        for function, result in zip(functions, as_they_are)
+        Verdict(function, None if function is None else next(of_functions), report)
+        for function, report in zip(functions, as_they_are)
     ]
 
 
@@ -151,5 +153,9 @@ def sample(prompt: Prompt, written: Written, verdict: Verdict) -> dict[str, Any]
         "completion": written.text,
         "function": verdict.function,
         "is_accepted": verdict.is_accepted,
-        "message": verdict.of_function.message if verdict.of_function else "the function has no end",
+        "message": _message(verdict.of_function) if verdict.of_function else "the function has no end",
     }
+
+
+def _message(report: Report) -> str:
+    return report.findings[0].message if report.findings else ""

@@ -126,6 +126,8 @@ def figures(record: Mapping[str, Any]) -> dict[str, float]:
         found["fim_edit_similarity"] = fim["all"]["edit_similarity"]
     if parse := results.get("parse"):
         found["parse_accepted"] = parse["model"]["accepted"]
+    for column, scored in results.get("functional", {}).get("columns", {}).items():
+        found |= {f"pass_at_{k}_{column}": of_k["value"] for k, of_k in scored["pass_at_k"].items()}
     return found
 
 
@@ -133,9 +135,10 @@ def table(record: Mapping[str, Any]) -> str:
     """A table of one row in Markdown: the model and its figures, a dash where a suite did not run."""
     tokens = record["model"]["tokens_seen"]
     got = figures(record)
+    parameters = record["model"]["num_parameters"]
     cells = {
         "model": record["model"]["name"],
-        "parameters": f"{record['model']['num_parameters']:,}",
+        "parameters": "–" if parameters is None else f"{parameters:,}",
         "tokens seen": "–" if tokens is None else f"{tokens:,}",
         "bits per byte": bits_cell(got.get("bits_per_byte")),
         "5-gram": bits_cell(got.get("five_gram")),
@@ -144,7 +147,43 @@ def table(record: Mapping[str, Any]) -> str:
         "FIM edit similarity": percent_cell(got.get("fim_edit_similarity")),
         "parser accepts": percent_cell(got.get("parse_accepted")),
     }
-    return "\n".join(f"| {' | '.join(row)} |" for row in (cells, ["---"] * len(cells), cells.values()))
+    return _markdown([list(cells), list(cells.values())])
+
+
+def functional_tables(record: Mapping[str, Any]) -> str:
+    """Two tables in Markdown, pass@k with its intervals and how the answers ended, a row for each way of writing them;
+    "" where the suite did not run."""
+    columns = record["results"].get("functional", {}).get("columns", {})
+    if not columns:
+        return ""
+    ks = list(dict.fromkeys(k for scored in columns.values() for k in scored["pass_at_k"]))
+    rates = [["answers", "tasks", "of each", "solved at first", *(f"pass@{k}" for k in ks), "tokens", "seconds"]]
+    classes = list(dict.fromkeys(outcome for scored in columns.values() for outcome in scored["outcomes"]))
+    endings = [["answers", "passed", *classes, *_FORMS]]
+    for column, scored in columns.items():
+        first, of_k = scored["first_sample"], scored["pass_at_k"]
+        cells = [percent_cell(of_k[k]["value"], of_k[k]["interval"]) if k in of_k else "–" for k in ks]
+        counts = [number_cell(scored["num_tokens"]), number_cell(scored["generation_seconds"])]
+        sizes = [str(scored["num_tasks"]), str(scored["samples_per_task"])]
+        rates.append([column, *sizes, percent_cell(first["share"], first["interval"]), *cells, *counts])
+        passed = sum(task["passed"] for task in scored["tasks"])
+        ended = [scored["outcomes"].get(each, 0) for each in classes] + [
+            scored["forms"].get(form, 0) for form in _FORMS
+        ]
+        endings.append([column, str(passed), *map(str, ended)])
+    return "\n\n".join(map(_markdown, (rates, endings)))
+
+
+_FORMS = ("continuation", "module", "renamed", "unparsable")
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    heads, *others = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *others))
+
+
+def number_cell(number: float | None) -> str:
+    return "–" if number is None else f"{number:,.0f}"
 
 
 def bits_cell(bits: float | None) -> str:

@@ -33,8 +33,11 @@ def edit_similarity(a: str, b: str) -> float:
     return 1 - edit_distance(a, b) / longest if longest else 1.0
 
 
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+def wilson_interval(successes: float, n: int) -> tuple[float, float]:
     """95% interval of a share, sound for shares near 0 and 1 too.
+
+    successes: a fraction where it is a sum of numbers between 0 and 1: these vary less than zeros and ones of the same
+    mean do, so that the interval is wider than it need be, never narrower.
 
     Raises ValueError for n = 0. Source: Wilson 1927; Brown, Cai and DasGupta 2001, section 3.1.1.
     """
@@ -54,3 +57,17 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     mean = float(np.mean(values))
     spread = _Z * float(np.std(values, ddof=1)) / math.sqrt(len(values))
     return max(0.0, mean - spread), min(1.0, mean + spread)
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Chance that at least one of k of a task's n samples passes, `correct` of the n having passed; unbiased.
+
+    1 - C(n - correct, k) / C(n, k), as a product of factors below 1: binomials of a few hundred overflow a float.
+    Raises ValueError unless 0 <= correct <= n and 1 <= k <= n.
+    Source: Chen et al. 2021, https://arxiv.org/abs/2107.03374
+    """
+    if not (0 <= correct <= n and 1 <= k <= n):
+        raise ValueError(f"pass@k needs 0 <= correct <= n and 1 <= k <= n, got n={n}, correct={correct}, k={k}")
+    if n - correct < k:
+        return 1.0
+    return 1.0 - math.prod(1.0 - k / number for number in range(n - correct + 1, n + 1))

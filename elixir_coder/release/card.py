@@ -38,6 +38,10 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replace the two parts of the card, or raise InputError and leave it as it is."""
     record = read_record(args.results)
+    if record["data"] is None:
+        raise InputError(
+            f"{args.results} has no figures on held-out files, which the card shows; run eval.py with --data"
+        )
     measured, here = record["model"]["sha256"], args.readme.absolute().parent
     if any(here.glob("*.safetensors")) and weights_sha256(here) != measured:
         raise InputError(

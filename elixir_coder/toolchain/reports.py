@@ -87,7 +87,7 @@ class TestReport(Report):
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleDefinition:
-    """What a module offers. functions, macros: (name, arity), sorted. struct: its fields in order, None if it has none."""
+    """What a module offers. functions, macros: (name, arity), sorted. struct: its fields in order, or None."""
 
     name: str
     functions: tuple[tuple[str, int], ...] = ()

@@ -13,7 +13,8 @@ from elixir_coder.evaluation.parsing import (
     share,
 )
 from elixir_coder.evaluation.writing import Written
-from elixir_coder.toolchain.parse import ParseResult
+from elixir_coder.toolchain.finding import Finding, Outcome, Severity
+from elixir_coder.toolchain.reports import Report
 from tests.evaluation.small import example_of
 
 
@@ -95,7 +96,11 @@ def test_a_function_is_judged_without_what_follows_it():
     assert [verdict.as_it_is.ok for verdict in verdicts] == [False, False, False, True]
 
 
-GOOD, BAD = ParseResult(ok=True), ParseResult(ok=False, line=2, column=1, message="unexpected token: )")
+GOOD = Report(outcome=Outcome.OK)
+UNEXPECTED = Finding(
+    tool="elixir", check="syntax_error", category="syntax", severity=Severity.ERROR, message="unexpected token: )"
+)
+BAD = Report(outcome=Outcome.SYNTAX_ERROR, findings=(UNEXPECTED,))
 
 
 def test_a_function_without_an_end_counts_as_not_accepted():

@@ -118,3 +118,49 @@ def test_the_figures_are_those_of_the_suites_that_ran():
         "fim_exact_match": 0.125,
         "fim_edit_similarity": 0.5,
     }
+
+
+SCORED = {
+    "num_tasks": 40,
+    "samples_per_task": 10,
+    "first_sample": {"solved": 4, "n": 40, "share": 0.1, "interval": [0.0396, 0.2305]},
+    "pass_at_k": {"1": {"value": 0.125, "interval": [0.05, 0.26]}, "10": {"value": 0.5, "interval": [0.35, 0.65]}},
+    "outcomes": {"test_failure": 300, "ok": 45, "warning": 5, "syntax_error": 50},
+    "forms": {"continuation": 350, "unparsable": 50},
+    "num_tokens": 123456,
+    "generation_seconds": 99.6,
+    "tasks": [{"passed": 20}, {"passed": 30}],
+}
+
+
+def test_answers_to_tasks_have_a_row_in_two_tables_for_each_way_of_writing_them():
+    other = SCORED | {"pass_at_k": {"1": {"value": 1.0, "interval": [0.9, 1.0]}}, "outcomes": {"ok": 400}}
+    columns = {"unconstrained": SCORED, "constrained": other | {"num_tokens": None}}
+    record = RECORD | {"results": {"functional": {"columns": columns}}}
+    assert report.functional_tables(record).splitlines() == [
+        "| answers | tasks | of each | solved at first | pass@1 | pass@10 | tokens | seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| unconstrained | 40 | 10 | 10.0% (4.0% to 23.1%) | 12.5% (5.0% to 26.0%) | 50.0% (35.0% to 65.0%) "
+        "| 123,456 | 100 |",
+        "| constrained | 40 | 10 | 10.0% (4.0% to 23.1%) | 100.0% (90.0% to 100.0%) | – | – | 100 |",
+        "",
+        "| answers | passed | test_failure | ok | warning | syntax_error "
+        "| continuation | module | renamed | unparsable |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| unconstrained | 50 | 300 | 45 | 5 | 50 | 350 | 0 | 0 | 50 |",
+        "| constrained | 50 | 0 | 400 | 0 | 0 | 350 | 0 | 0 | 50 |",
+    ]
+    assert report.figures(record) == {
+        "pass_at_1_unconstrained": 0.125,
+        "pass_at_10_unconstrained": 0.5,
+        "pass_at_1_constrained": 1.0,
+    }
+
+
+def test_a_record_without_answers_to_tasks_has_no_tables_of_them():
+    assert report.functional_tables(RECORD) == ""
+
+
+def test_a_model_that_is_known_by_its_answers_alone_has_no_number_of_parameters():
+    record = RECORD | {"model": RECORD["model"] | {"num_parameters": None, "tokens_seen": None}}
+    assert report.table(record).splitlines()[2].startswith("| m | – | – |")

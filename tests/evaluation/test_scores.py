@@ -1,8 +1,12 @@
+import math
+from fractions import Fraction
+from itertools import combinations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elixir_coder.evaluation.scores import edit_distance, edit_similarity, mean_interval, wilson_interval
+from elixir_coder.evaluation.scores import edit_distance, edit_similarity, mean_interval, pass_at_k, wilson_interval
 
 TEXTS = st.text("ab\n🜁", max_size=12)
 
@@ -60,3 +64,31 @@ def test_the_interval_of_a_mean_narrows_with_the_root_of_n():
 def test_the_interval_of_a_mean_stays_between_0_and_1():
     assert mean_interval([0.3]) == (0.0, 1.0)
     assert mean_interval([0.0, 1.0]) == (0.0, 1.0)
+
+
+@given(st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+def test_pass_at_k_is_the_share_of_choices_that_have_a_sample_that_passed(numbers):
+    n, correct, k = numbers
+    chosen = list(combinations([True] * correct + [False] * (n - correct), k))
+    assert pass_at_k(n, correct, k) == pytest.approx(sum(map(any, chosen)) / len(chosen), abs=1e-12)
+
+
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+def test_pass_at_k_is_exact_for_any_number_of_samples(numbers):
+    n, correct, k = numbers
+    exact = 1 - Fraction(math.comb(n - correct, k), math.comb(n, k))
+    assert pass_at_k(n, correct, k) == pytest.approx(float(exact), abs=1e-12)
+
+
+@pytest.mark.parametrize("numbers", [(0, 0, 1), (3, 4, 1), (3, -1, 1), (3, 1, 0), (3, 1, 4)])
+def test_pass_at_k_of_what_cannot_be_is_an_error(numbers):
+    with pytest.raises(ValueError, match="pass@k needs"):
+        pass_at_k(*numbers)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=40))
+def test_numbers_between_0_and_1_vary_at_most_as_the_interval_of_their_sum_assumes(values):
+    mean = sum(values) / len(values)
+    assert sum((value - mean) ** 2 for value in values) / len(values) <= mean * (1 - mean) + 1e-9
+    low, high = wilson_interval(sum(values), len(values))
+    assert low - 1e-9 <= mean <= high + 1e-9

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from elixir_coder.errors import InputError
-from elixir_coder.evaluation.writing import Written, write
+from elixir_coder.evaluation.writing import Written, _RowsDraw, write
+from elixir_coder.generation.healing import token_texts
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_text_ends_where_the_model_ended_it(tokenizer):
         generate=lambda *args, **settings: answers,
     )
     finished, cut = write(model, tokenizer, [[3, 2], [3, 2]], max_new_tokens=9)
-    assert finished == Written("def f", is_finished=True)
+    assert finished == Written("def f", is_finished=True, num_tokens=len(ids) + 1)
     assert cut.text.startswith("def fdef f")
     assert not cut.is_finished
 
@@ -66,3 +67,37 @@ def test_a_text_ends_where_the_model_ended_it(tokenizer):
 def test_a_source_the_model_cannot_read_is_an_error(model, tokenizer, length):
     with pytest.raises(InputError, match=f"input 1 has {length} tokens; the model reads 1 to 256"):
         write(model, tokenizer, [[3, 2], [7] * length], max_new_tokens=4)
+
+
+def test_with_a_seed_for_each_source_its_text_does_not_depend_on_the_others(model, tokenizer, sources):
+    sampled = {"max_new_tokens": 16, "temperature": 1.0, "top_p": 0.9}
+    seeds = list(range(len(sources)))
+    together = write(model, tokenizer, sources, seeds=seeds, batch_size=2, **sampled)
+    for source, seed, written in zip(sources, seeds, together):
+        assert write(model, tokenizer, [source], seeds=[seed], **sampled) == [written]
+    assert write(model, tokenizer, [sources[0]], seeds=[9], **sampled) != together[:1]
+    assert write(model, tokenizer, [sources[0]] * 2, seeds=[0, 0], **sampled) == together[:1] * 2
+
+
+def test_a_row_draws_each_token_as_often_as_its_nucleus_says():
+    chances = torch.tensor([0.05, 0.4, 0.25, 0.3])
+    number, top_p = 4000, 0.9
+    draw = _RowsDraw(range(number), temperature=2.0, top_p=top_p, start=1, length=1)
+    drawn = draw(torch.zeros(number, 1, dtype=torch.long), (2 * chances.log()).expand(number, 4))
+    assert (drawn.isfinite().sum(dim=-1) == 1).all()
+    shares = drawn.isfinite().float().mean(dim=0)
+    assert shares[0] == 0  # 0.4 + 0.3 + 0.25 is enough
+    torch.testing.assert_close(shares[1:], chances[1:] / 0.95, atol=0.025, rtol=0)
+
+
+def test_the_likeliest_token_stays_however_narrow_the_nucleus():
+    draw = _RowsDraw([1, 2], temperature=1.0, top_p=1e-9, start=0, length=1)
+    drawn = draw(torch.zeros(2, 0, dtype=torch.long), torch.tensor([[0.0, 1.0, -torch.inf], [3.0, 1.0, 2.0]]))
+    assert drawn.argmax(dim=-1).tolist() == [1, 0]
+
+
+def test_what_was_given_back_is_written_first(model, tokenizer, sources):
+    texts = token_texts(tokenizer)
+    written = write(model, tokenizer, sources[:2], max_new_tokens=4, given_back=["d", ""], texts=texts)
+    assert written[0].text.startswith("d")
+    assert written[1] == write(model, tokenizer, sources[1:2], max_new_tokens=4)[0]

@@ -242,6 +242,12 @@ def test_results_of_other_weights_are_refused(command, tmp_path):
     assert command() == (0, "updated")
 
 
+def test_results_on_tasks_alone_are_refused(command, tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps(RECORD | {"data": None}))
+    with pytest.raises(InputError, match="has no figures on held-out files, which the card shows"):
+        command()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

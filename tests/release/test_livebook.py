@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elixir_coder.release.export import FAMILIES
-from elixir_coder.toolchain.parse import parse_all
+from elixir_coder.toolchain.toolchain import Toolchain
 from tests.release.runtime_models import shipped_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -18,8 +18,9 @@ CELLS = re.findall(r"^```elixir\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 @pytest.mark.elixir
 def test_every_elixir_cell_parses():
     assert len(CELLS) == 7
-    results = parse_all(CELLS)
-    assert [(cell, result) for cell, result in zip(CELLS, results) if not result.ok] == []
+    with Toolchain() as toolchain:
+        reports = toolchain.map("parse", CELLS)
+        assert [(cell, report) for cell, report in zip(CELLS, reports) if not report.ok] == []
 
 
 def test_it_is_marked_as_not_run():

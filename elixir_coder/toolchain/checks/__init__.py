@@ -1,0 +1,1 @@
+"""Credo and Sobelow: the user's installed linters, their findings, and the labels made of them."""

@@ -23,6 +23,8 @@ GROUPS = {
 COMMANDS = (  # module, and the group it adds to; None for a command of its own
     ("elixir_coder.data.collect", "data"),
     ("elixir_coder.data.tokenizer", "tokenizer"),
+    ("elixir_coder.toolchain.check", None),
+    ("elixir_coder.toolchain.mutate", None),
     ("elixir_coder.generation.generator", None),
     ("elixir_coder.release.parameters", None),
     ("elixir_coder.release.export", None),

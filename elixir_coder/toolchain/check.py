@@ -197,7 +197,7 @@ class Checker:
 
     def linter(self, tool: str, root: Path | None) -> Any:
         """The Credo or Sobelow of a project; None where it is not installed."""
-        linter = _LINTERS[tool].detect(root)
+        linter = _LINTERS[tool].detect(root, sandbox=self._sandbox)
         if linter is None:
             return None
         with self._lock:  # what was made just now has started nothing yet
@@ -780,7 +780,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="do not compile code that asks for files, programs or the network: for code that a model wrote",
     )
-    parser.add_argument("--unsafe-no-sandbox", action="store_true", help="compile without a sandbox, as mix does")
+    parser.add_argument("--unsafe-no-sandbox", action="store_true", help="run code without a sandbox, as mix does")
     parser.add_argument("--workers", type=int, metavar="N", help="virtual machines at a time (one for each core)")
     parser.add_argument(
         "--timeout",

@@ -51,7 +51,7 @@ def check_texts(texts, options):
 def no_linters(monkeypatch, tmp_path):
     """What is installed on this machine is no part of these tests; each runs in an empty folder of its own."""
     for module in (credo, sobelow):
-        monkeypatch.setattr(module, "detect", lambda project=None, configured=None: None)
+        monkeypatch.setattr(module, "detect", lambda project=None, configured=None, **_: None)
     monkeypatch.chdir(tmp_path)
 
 
@@ -378,7 +378,7 @@ class FindingsWithNotes(list):
 @pytest.fixture
 def calls(monkeypatch):
     calls = []
-    monkeypatch.setattr(credo, "detect", lambda project=None: Linter("credo", calls))
+    monkeypatch.setattr(credo, "detect", lambda project=None, **_: Linter("credo", calls))
     return calls
 
 
@@ -412,7 +412,7 @@ def test_what_does_not_parse_is_not_linted(calls):
 
 def test_a_check_that_crashed_is_told(monkeypatch):
     note = SimpleNamespace(kind="check_crashed", check="Some.Check", message="it crashed", path="lib/sample.ex")
-    monkeypatch.setattr(credo, "detect", lambda project=None: Linter("credo", [], note))
+    monkeypatch.setattr(credo, "detect", lambda project=None, **_: Linter("credo", [], note))
     report = check_texts({"a.ex": GOOD}, LINTING)
     assert [str(skipped) for skipped in report.skipped] == ["credo: a.ex: Some.Check: it crashed"]
 

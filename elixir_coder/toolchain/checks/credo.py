@@ -49,11 +49,11 @@ _AT_A_TIME = 2_000
 _GRACE_S = 15.0
 
 
-def detect(project: Path | None = None, configured: str | Path | None = None) -> Credo | None:
+def detect(project: Path | None = None, configured: str | Path | None = None, *, sandbox: bool = True) -> Credo | None:
     """The Credo to use: the configured one, that of `$ELIXIR_CODER_CREDO`, the project's own, the user's; or None.
 
-    project: where mix has compiled Credo as a dependency. What lies in a project's build folder is run, as `mix` would
-        run it: name no project that you do not trust.
+    project: where mix has compiled Credo as a dependency. That one runs in the sandbox, for it came with the project.
+        sandbox: False runs it without one, as `mix` does.
     configured: an escript, an archive, an ebin folder or a project that has compiled it.
     Raises MissingDependencyError where one is named and is not there, or is older than 1.7.
     """
@@ -64,7 +64,7 @@ def detect(project: Path | None = None, configured: str | Path | None = None) ->
             raise MissingDependencyError(f"there is no compiled Credo at {named}; {INSTALL}")
         return Credo(installed)
     installed = (installed_in_project("credo", project) if project else None) or installed_for_user("credo")
-    return Credo(installed) if installed else None
+    return Credo(installed, sandbox=sandbox) if installed else None
 
 
 def require(project: Path | None = None, configured: str | Path | None = None) -> Credo:
@@ -78,7 +78,7 @@ def require(project: Path | None = None, configured: str | Path | None = None) -
 class Credo:
     """An installed Credo. Its virtual machine starts with the first question and ends with `close` or the `with`."""
 
-    def __init__(self, installed: Installed):
+    def __init__(self, installed: Installed, *, sandbox: bool = True):
         """Raises MissingDependencyError for a Credo that is too old."""
         version = tuple(int(part) for part in installed.version.split("-")[0].split(".")[:2] if part.isdigit())
         if version < _OLDEST:
@@ -87,7 +87,7 @@ class Credo:
             )
         self.installed = installed
         self.version = installed.version
-        self._machine = Machine(installed, "credo", schedulers=min(os.cpu_count() or 1, 8))
+        self._machine = Machine(installed, "credo", schedulers=min(os.cpu_count() or 1, 8), sandbox=sandbox)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Credo:

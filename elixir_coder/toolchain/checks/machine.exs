@@ -5,7 +5,7 @@ defmodule ElixirCoder.Checks.Machine do
       request   {id, op, args}            answer   {id, result}, or {id, "alive"} while it takes its time
 
   Requests are served at once, each by a process of its own; how many are under way is for the other end to decide.
-  Neither tool runs the code it reads, so this machine needs no sandbox, only limits.
+  Neither tool runs the code it reads: what the machine is confined to is for the other end to decide.
   """
 
   @doc "Serves until the other end goes away. `server` answers `hello/0` and `handle/3`."

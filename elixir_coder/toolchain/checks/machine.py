@@ -2,7 +2,9 @@
 
 Loading either tool takes most of a second and judging a file a few milliseconds, so the machine stays up between
 questions. Both tools read code and run none of it; the machine gets limits on memory, atoms and files all the same, and
-when a text brings it down it is started anew (`MachineDied` says that it happened).
+when a text brings it down it is started anew (`MachineDied` says that it happened). A tool in the build folder of a
+project came with the project, and deserves no more trust: it runs in the sandbox, and can read the project and nothing
+else of the host.
 
 What is installed where is found by `installed_at` and its kin: an ebin folder, a build folder of a project, an
 escript or an archive all come down to a list of folders with compiled modules.
@@ -21,18 +23,18 @@ import time
 import weakref
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from elixir_coder.errors import MissingDependencyError
 from elixir_coder.toolchain.finding import Finding
-from elixir_coder.toolchain.sandbox import Limits, NoSandbox, find_elixir, vm_flags
+from elixir_coder.toolchain.sandbox import Limits, NoSandbox, Sandbox, find_elixir, vm_flags
 from elixir_coder.toolchain.terms import TermError, decode, encode
 
 _HERE = Path(__file__).parent
 # Of one machine: a folder of 1,000 files takes 400 MB in Credo, which keeps every syntax tree.
-_LIMITS = Limits(memory_bytes=2 << 30, heap_bytes=1 << 30, atoms=1_000_000, erlang_processes=60_000)
+_LIMITS = Limits(memory_bytes=2 << 30, heap_bytes=1 << 30, atoms=1_000_000, erlang_processes=60_000, os_processes=40)
 _WORN_ATOMS = 600_000
 _BOOT_S = 60.0
 _LARGEST_FRAME_BYTES = 256 << 20
@@ -84,13 +86,14 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 @dataclass(frozen=True)
 class Installed:
     """A tool's compiled modules. folders: what goes on the code path; packed: escripts and archives, unpacked at the
-    start of a machine into a folder of its own."""
+    start of a machine into a folder of its own. project: in whose build folder it was found, if it was."""
 
     tool: str
     version: str
     found_in: Path
     folders: tuple[Path, ...] = ()
     packed: tuple[Path, ...] = ()
+    project: Path | None = None
 
 
 def installed_at(tool: str, place: Path) -> Installed | None:
@@ -108,7 +111,8 @@ def installed_at(tool: str, place: Path) -> Installed | None:
         return _built(tool, place / "ebin")
     if (place / tool / "ebin" / f"{tool}.app").is_file():
         return _built(tool, place / tool / "ebin")
-    return installed_in_project(tool, place)
+    found = installed_in_project(tool, place)
+    return replace(found, project=None) if found else None  # named by the user: not for the project's own sake
 
 
 def installed_in_project(tool: str, project: Path) -> Installed | None:
@@ -119,7 +123,7 @@ def installed_in_project(tool: str, project: Path) -> Installed | None:
             continue
         builds = list(folder.glob(f"_build/*/lib/{tool}/ebin/{tool}.app"))
         if builds:
-            return _built(tool, max(builds, key=lambda app: app.stat().st_mtime).parent)
+            return replace(_built(tool, max(builds, key=lambda app: app.stat().st_mtime).parent), project=folder)
     return None
 
 
@@ -221,11 +225,13 @@ class Machine:
     """A virtual machine with one tool loaded; started by the first question and again after it died.
 
     server: the script beside this file that answers. schedulers: how many of the machine's questions run at once.
+    sandbox: False runs the tool of a project without one, too.
     """
 
     installed: Installed
     server: str
     schedulers: int
+    sandbox: bool = True
     hello: dict[str, Any] = field(default_factory=dict)
     num_started: int = 0
     _process: subprocess.Popen[bytes] | None = None
@@ -236,7 +242,11 @@ class Machine:
     _buffer: bytearray = field(default_factory=bytearray)
 
     def start(self) -> None:
-        """Start it, unless it runs. Raises MissingDependencyError when there is no Elixir or the tool does not load."""
+        """Start it, unless it runs.
+
+        Raises MissingDependencyError when there is no Elixir or the tool does not load, SandboxError where the tool
+        would need a sandbox and there is none.
+        """
         if self._process is not None and self._process.poll() is None:
             return
         self.close()
@@ -251,9 +261,13 @@ class Machine:
             stack.callback(os.close, read)
             errors = stack.enter_context(tempfile.TemporaryFile())
             try:
-                launch = NoSandbox(_LIMITS).launch(
+                project = self.installed.project if self.sandbox else None
+                launch_with = Sandbox.probe(_LIMITS) if project else NoSandbox(_LIMITS)
+                own = "/tmp" if project else folder.name
+                launch = launch_with.launch(
                     self._command(folder.name, to_machine, from_machine),
-                    env={"TMPDIR": folder.name, "HOME": folder.name, "MIX_ENV": "prod"},
+                    readable=[project, _HERE, *self.installed.folders] if project else [],
+                    env={"TMPDIR": own, "HOME": own, "MIX_ENV": "prod"},
                     fds=(to_machine, from_machine),
                 )
                 with launch:

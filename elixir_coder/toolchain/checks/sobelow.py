@@ -53,11 +53,13 @@ _PROJECT = 'defmodule Sample.MixProject do\n  def project do\n    [app: :sample,
 _PRINTED = {"Vuln.Plug": "Vuln.CookieRCE"}
 
 
-def detect(project: Path | None = None, configured: str | Path | None = None) -> Sobelow | None:
+def detect(
+    project: Path | None = None, configured: str | Path | None = None, *, sandbox: bool = True
+) -> Sobelow | None:
     """The Sobelow to use: the configured one, that of `$ELIXIR_CODER_SOBELOW`, the project's own, the user's; or None.
 
-    project: where mix has compiled Sobelow as a dependency. What lies in its build folder is run, as `mix` would
-        run it: name no project that you do not trust.
+    project: where mix has compiled Sobelow as a dependency. That one runs in the sandbox, for it came with the project.
+        sandbox: False runs it without one, as `mix` does.
     configured: an escript, an archive, an ebin folder or a project that has compiled it.
     Raises MissingDependencyError where one is named and is not there, or is older than 0.13.
     """
@@ -68,7 +70,7 @@ def detect(project: Path | None = None, configured: str | Path | None = None) ->
             raise MissingDependencyError(f"there is no compiled Sobelow at {named}; {INSTALL}")
         return Sobelow(installed)
     installed = (installed_in_project("sobelow", project) if project else None) or installed_for_user("sobelow")
-    return Sobelow(installed) if installed else None
+    return Sobelow(installed, sandbox=sandbox) if installed else None
 
 
 def require(project: Path | None = None, configured: str | Path | None = None) -> Sobelow:
@@ -82,7 +84,7 @@ def require(project: Path | None = None, configured: str | Path | None = None) -
 class Sobelow:
     """An installed Sobelow. Its virtual machine starts with the first question and ends with `close` or the `with`."""
 
-    def __init__(self, installed: Installed):
+    def __init__(self, installed: Installed, *, sandbox: bool = True):
         """Raises MissingDependencyError for a Sobelow that is too old."""
         version = tuple(int(part) for part in installed.version.split("-")[0].split(".")[:2] if part.isdigit())
         if version < _OLDEST:
@@ -91,7 +93,7 @@ class Sobelow:
             )
         self.installed = installed
         self.version = installed.version
-        self._machine = Machine(installed, "sobelow", schedulers=min(os.cpu_count() or 1, 8))
+        self._machine = Machine(installed, "sobelow", schedulers=min(os.cpu_count() or 1, 8), sandbox=sandbox)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Sobelow:

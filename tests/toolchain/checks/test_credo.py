@@ -154,6 +154,23 @@ def test_an_application_of_an_umbrella_has_that_of_the_umbrella(nowhere):
     assert found.version == "1.7.1"
 
 
+@pytest.mark.elixir
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_what_a_project_brings_along_runs_in_the_sandbox(monkeypatch, tmp_path, sandbox):
+    monkeypatch.delenv("ELIXIR_CODER_CREDO", raising=False)
+    ebin, mark = build(tmp_path / "shop/_build/dev/lib", "credo", "1.7.5"), tmp_path / "mark"
+    mark.touch()
+    mark.chmod(0o666)  # the sandbox of root is nobody's
+    (tmp_path / "shop").chmod(0o755)
+    source = tmp_path / "credo.ex"
+    asked_first = f"def __struct__(_ \\\\ []), do: File.write({json.dumps(str(mark))}, ~s(x))"
+    source.write_text(f"defmodule Credo.Execution do\n  {asked_first}\nend\n")
+    subprocess.run(["elixirc", "-o", ebin, source], check=True, capture_output=True)
+    with detect(tmp_path / "shop", sandbox=sandbox) as found, pytest.raises(MissingDependencyError, match="not load"):
+        found.check_sources([("", "1")])
+    assert mark.read_text() == ("" if sandbox else "x")
+
+
 def test_an_escript_on_the_path_is_found_and_another_program_of_that_name_is_not(nowhere):
     write({"bin/credo": "#!/bin/sh\necho something else\n"}, nowhere)
     (nowhere / "bin/credo").chmod(0o755)
@@ -383,7 +400,7 @@ class TestLive:
         assert Counter((each.check, each.path, each.line, each.message) for each in ours) == theirs
         assert sum(theirs.values()) > 70
 
-    def test_one_in_the_build_folder_of_a_project_works(self, tool, tmp_path):
+    def test_one_in_the_build_folder_of_a_project_works(self, tool, tmp_path, monkeypatch):
         if not tool.installed.packed or tool.installed.found_in.suffix == ".ez":
             pytest.skip("only an escript holds all that a build folder does")
         from elixir_coder.toolchain.checks.machine import _unpack
@@ -394,8 +411,12 @@ class TestLive:
         for name in ("bunt", "jason", "file_system"):
             moved = tmp_path / f"_build/dev/lib/credo/ebin/{name}.app"
             moved.rename(tmp_path / f"_build/dev/lib/{name}/ebin/{name}.app")
-        with detect(configured=tmp_path) as other:
+        monkeypatch.delenv("ELIXIR_CODER_CREDO", raising=False)
+        write({"lib/a.ex": body("dbg(item)")}, tmp_path)
+        tmp_path.chmod(0o755)  # the sandbox of root is nobody's
+        with detect(tmp_path) as other:
             assert names(other.check_sources([("", body("dbg(item)"))])[0]) == {"Warning.Dbg"}
+            assert "Warning.Dbg" in names(other.check_folder(tmp_path))
 
 
 @pytest.fixture

@@ -123,14 +123,20 @@ BLOCKS = blocks_of(README)
 
 def each_block(languages):
     return [
-        pytest.param(
-            block,
-            id=f"line {block.line}",
-            marks=[pytest.mark.skip(reason=f"README.md, line {block.line}: {block.not_run}")] if block.not_run else [],
-        )
+        pytest.param(block, id=f"line {block.line}", marks=marks_of(block))
         for block in BLOCKS
         if block.language in languages
     ]
+
+
+def marks_of(block):
+    if block.not_run:
+        return [pytest.mark.skip(reason=f"README.md, line {block.line}: {block.not_run}")]
+    return [pytest.mark.elixir] if needs_elixir(block) else []
+
+
+def needs_elixir(block):
+    return "elixir_coder.toolchain" in block.text
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +165,10 @@ def run(command: list[str], checkout: Path) -> subprocess.CompletedProcess[str]:
 def examples(checkout):
     """The result of the program that all Python blocks make."""
     program = checkout / "README.py"
-    program.write_text(program_of([b for b in BLOCKS if b.language in PYTHON and not b.not_run]), encoding="utf-8")
+    blocks = [b for b in BLOCKS if b.language in PYTHON and not b.not_run]
+    if not shutil.which("elixir"):
+        blocks = [b for b in blocks if not needs_elixir(b)]
+    program.write_text(program_of(blocks), encoding="utf-8")
     return run([sys.executable, "-W", "error", program.name], checkout)
 
 

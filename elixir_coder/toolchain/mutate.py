@@ -12,8 +12,8 @@ they run, in `beam/mutate_run.ex`. Mutants are listed by a worker that only pars
 fails on the unchanged code gets no score: nor does one that fails when that is run again between the mutants, because
 it is flaky, keeps state, or looks at the code instead of calling it.
 
-A mutant costs what compiling its file costs, 20 ms for 45 lines, and 2 ms: 60 to 80 mutants a second on two cores,
-where a fresh `elixir` for each takes 400 ms.
+A mutant costs little more than compiling its file: `benchmarks/bench_toolchain.py` printed 31 a second on two cores,
+where a fresh `elixir` for each takes 13 times as long (docs/TOOLCHAIN.md has the table).
 """
 
 from __future__ import annotations

@@ -326,7 +326,7 @@ class _Requests(asyncio.Protocol):
         await self._writable.wait()
 
     def close(self) -> None:
-        if not self._is_lost:
+        if not self._transport.is_closing():  # twice would be one callback too many
             self._transport.abort()
 
     def pause_writing(self) -> None:
@@ -477,7 +477,7 @@ def _run_elixirc(installation: Installation, to: Path) -> None:
 
 def _cache_folder() -> Path:
     """Where compiled workers are kept; a temporary folder of this process where that cannot be written."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # a user may have no home
     folder = base / "elixir-coder"
     try:
         folder.mkdir(parents=True, exist_ok=True)

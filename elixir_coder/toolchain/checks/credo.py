@@ -15,8 +15,6 @@ which replace parts of Credo's own run, are never used.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -26,14 +24,10 @@ from elixir_coder.errors import InputError, MissingDependencyError
 from elixir_coder.toolchain.checks.labels import credo_severity, rule
 from elixir_coder.toolchain.checks.machine import (
     Findings,
-    Installed,
-    Machine,
+    Linter,
     MachineDied,
     Note,
     in_order,
-    installed_at,
-    installed_for_user,
-    installed_in_project,
 )
 from elixir_coder.toolchain.finding import Finding
 
@@ -42,63 +36,18 @@ INSTALL = (
     'add {:credo, "~> 1.7", only: [:dev, :test], runtime: false} to the deps of mix.exs and run: '
     f"mix do deps.get, deps.compile credo; or name an installed one in ${VARIABLE}"
 )
-_OLDEST = (1, 7)
 # Credo keeps every text, line and syntax tree it has seen, until it is started again: about 100 KB each.
 _AT_A_TIME = 2_000
 # Over the time a file may take: the machine speaks up when its own clock runs out.
 _GRACE_S = 15.0
 
 
-def detect(project: Path | None = None, configured: str | Path | None = None, *, sandbox: bool = True) -> Credo | None:
-    """The Credo to use: the configured one, that of `$ELIXIR_CODER_CREDO`, the project's own, the user's; or None.
-
-    project: where mix has compiled Credo as a dependency. That one runs in the sandbox, for it came with the project.
-        sandbox: False runs it without one, as `mix` does.
-    configured: an escript, an archive, an ebin folder or a project that has compiled it.
-    Raises MissingDependencyError where one is named and is not there, or is older than 1.7.
-    """
-    named = str(configured) if configured else os.environ.get(VARIABLE)
-    if named:
-        installed = installed_at("credo", Path(named).expanduser())
-        if installed is None:
-            raise MissingDependencyError(f"there is no compiled Credo at {named}; {INSTALL}")
-        return Credo(installed)
-    installed = (installed_in_project("credo", project) if project else None) or installed_for_user("credo")
-    return Credo(installed, sandbox=sandbox) if installed else None
-
-
-def require(project: Path | None = None, configured: str | Path | None = None) -> Credo:
-    """As `detect`. Raises MissingDependencyError, with the way to install Credo, where there is none."""
-    credo = detect(project, configured)
-    if credo is None:
-        raise MissingDependencyError(f"Credo is not installed; {INSTALL}")
-    return credo
-
-
-class Credo:
+class Credo(Linter):
     """An installed Credo. Its virtual machine starts with the first question and ends with `close` or the `with`."""
 
-    def __init__(self, installed: Installed, *, sandbox: bool = True):
-        """Raises MissingDependencyError for a Credo that is too old."""
-        version = tuple(int(part) for part in installed.version.split("-")[0].split(".")[:2] if part.isdigit())
-        if version < _OLDEST:
-            raise MissingDependencyError(
-                f"{installed.found_in}: Credo {installed.version} is too old, 1.7 is needed; {INSTALL}"
-            )
-        self.installed = installed
-        self.version = installed.version
-        self._machine = Machine(installed, "credo", schedulers=min(os.cpu_count() or 1, 8), sandbox=sandbox)
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Credo:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the virtual machine."""
-        self._machine.close()
+    tool, title = "credo", "Credo"
+    variable, install = VARIABLE, INSTALL
+    oldest = (1, 7)
 
     def check_names(self) -> list[str]:
         """The checks that this Credo brings along, sorted; those for other versions of Elixir are among them.
@@ -242,6 +191,9 @@ class Credo:
                 f"{self.installed.found_in}: Credo {self.version} does not work: {answer['error']}"
             )
         return [_note(each) for each in answer["notes"]]
+
+
+detect, require = Credo.detect, Credo.require
 
 
 def _settings(folder: str | None, all_checks: bool, strict: bool | None, comments: bool, trust: bool) -> dict[str, Any]:

@@ -19,13 +19,14 @@ import select
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 import weakref
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from elixir_coder.errors import MissingDependencyError
 from elixir_coder.toolchain.finding import Finding
@@ -410,3 +411,72 @@ class Machine:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
+
+
+# ------------------------------------------------------------------------------------------------------- what is asked
+
+
+class Linter:
+    """An installed tool on a virtual machine that starts with the first question and ends with `close` or the `with`.
+
+    A subclass says what the tool is called, in Elixir and in a sentence; the variable that may name one; the oldest
+    version that will do; and how one installs it.
+    """
+
+    tool: ClassVar[str]
+    title: ClassVar[str]
+    variable: ClassVar[str]
+    oldest: ClassVar[tuple[int, int]]
+    install: ClassVar[str]
+
+    @classmethod
+    def detect(
+        cls, project: Path | None = None, configured: str | Path | None = None, *, sandbox: bool = True
+    ) -> Self | None:
+        """The one to use: the configured one, that of the variable, the project's own, the user's; or None.
+
+        project: where mix has compiled it as a dependency. That one runs in the sandbox, for it came with the project;
+            sandbox: False runs it without one, as `mix` does.
+        configured: an escript, an archive, an ebin folder or a project that has compiled it.
+        Raises MissingDependencyError where one is named and is not there, or is too old.
+        """
+        named = str(configured) if configured else os.environ.get(cls.variable)
+        if named:
+            installed = installed_at(cls.tool, Path(named).expanduser())
+            if installed is None:
+                raise MissingDependencyError(f"there is no compiled {cls.title} at {named}; {cls.install}")
+        else:
+            installed = installed_in_project(cls.tool, project) if project else None
+            installed = installed or installed_for_user(cls.tool)
+        return cls(installed, sandbox=sandbox) if installed else None
+
+    @classmethod
+    def require(cls, project: Path | None = None, configured: str | Path | None = None) -> Self:
+        """As `detect`. Raises MissingDependencyError, with the way to install it, where there is none."""
+        found = cls.detect(project, configured)
+        if found is None:
+            raise MissingDependencyError(f"{cls.title} is not installed; {cls.install}")
+        return found
+
+    def __init__(self, installed: Installed, *, sandbox: bool = True):
+        """Raises MissingDependencyError for one that is too old."""
+        version = tuple(int(part) for part in installed.version.split("-")[0].split(".")[:2] if part.isdigit())
+        if version < self.oldest:
+            raise MissingDependencyError(
+                f"{installed.found_in}: {self.title} {installed.version} is too old, "
+                f"{'.'.join(map(str, self.oldest))} is needed; {self.install}"
+            )
+        self.installed = installed
+        self.version = installed.version
+        self._machine = Machine(installed, self.tool, schedulers=min(os.cpu_count() or 1, 8), sandbox=sandbox)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the virtual machine."""
+        self._machine.close()

@@ -14,11 +14,9 @@ without a look for updates.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -28,14 +26,10 @@ from elixir_coder.errors import InputError, MissingDependencyError
 from elixir_coder.toolchain.checks.labels import rule, sobelow_severity
 from elixir_coder.toolchain.checks.machine import (
     Findings,
-    Installed,
-    Machine,
+    Linter,
     MachineDied,
     Note,
     in_order,
-    installed_at,
-    installed_for_user,
-    installed_in_project,
 )
 from elixir_coder.toolchain.finding import Finding
 
@@ -45,7 +39,6 @@ INSTALL = (
     '{:sobelow, "~> 0.14", only: [:dev, :test], runtime: false} to the deps of mix.exs and run: '
     f"mix do deps.get, deps.compile sobelow; or name an installed one in ${VARIABLE}"
 )
-_OLDEST = (0, 13)
 _AT_A_TIME = 200  # a crash costs a few more scans of them all
 _SILENCE_S = 30.0  # the machine speaks up every second
 _PROJECT = 'defmodule Sample.MixProject do\n  def project do\n    [app: :sample, version: "0.1.0"]\n  end\nend\n'
@@ -53,58 +46,12 @@ _PROJECT = 'defmodule Sample.MixProject do\n  def project do\n    [app: :sample,
 _PRINTED = {"Vuln.Plug": "Vuln.CookieRCE"}
 
 
-def detect(
-    project: Path | None = None, configured: str | Path | None = None, *, sandbox: bool = True
-) -> Sobelow | None:
-    """The Sobelow to use: the configured one, that of `$ELIXIR_CODER_SOBELOW`, the project's own, the user's; or None.
-
-    project: where mix has compiled Sobelow as a dependency. That one runs in the sandbox, for it came with the project.
-        sandbox: False runs it without one, as `mix` does.
-    configured: an escript, an archive, an ebin folder or a project that has compiled it.
-    Raises MissingDependencyError where one is named and is not there, or is older than 0.13.
-    """
-    named = str(configured) if configured else os.environ.get(VARIABLE)
-    if named:
-        installed = installed_at("sobelow", Path(named).expanduser())
-        if installed is None:
-            raise MissingDependencyError(f"there is no compiled Sobelow at {named}; {INSTALL}")
-        return Sobelow(installed)
-    installed = (installed_in_project("sobelow", project) if project else None) or installed_for_user("sobelow")
-    return Sobelow(installed, sandbox=sandbox) if installed else None
-
-
-def require(project: Path | None = None, configured: str | Path | None = None) -> Sobelow:
-    """As `detect`. Raises MissingDependencyError, with the way to install Sobelow, where there is none."""
-    sobelow = detect(project, configured)
-    if sobelow is None:
-        raise MissingDependencyError(f"Sobelow is not installed; {INSTALL}")
-    return sobelow
-
-
-class Sobelow:
+class Sobelow(Linter):
     """An installed Sobelow. Its virtual machine starts with the first question and ends with `close` or the `with`."""
 
-    def __init__(self, installed: Installed, *, sandbox: bool = True):
-        """Raises MissingDependencyError for a Sobelow that is too old."""
-        version = tuple(int(part) for part in installed.version.split("-")[0].split(".")[:2] if part.isdigit())
-        if version < _OLDEST:
-            raise MissingDependencyError(
-                f"{installed.found_in}: Sobelow {installed.version} is too old, 0.13 is needed; {INSTALL}"
-            )
-        self.installed = installed
-        self.version = installed.version
-        self._machine = Machine(installed, "sobelow", schedulers=min(os.cpu_count() or 1, 8), sandbox=sandbox)
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Sobelow:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the virtual machine."""
-        self._machine.close()
+    tool, title = "sobelow", "Sobelow"
+    variable, install = VARIABLE, INSTALL
+    oldest = (0, 13)
 
     def check_names(self) -> list[str]:
         """The rules that this Sobelow brings along, sorted. Raises MissingDependencyError where it does not load."""
@@ -262,6 +209,9 @@ class Sobelow:
                 f"{self.installed.found_in}: Sobelow {self.version} does not work: {answer['crashed']}"
             )
         return answer
+
+
+detect, require = Sobelow.detect, Sobelow.require
 
 
 class _Scan:

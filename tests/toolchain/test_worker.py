@@ -733,6 +733,8 @@ LEFTOVERS = {
     "a folder": 'File.mkdir_p!("deep/er"); File.cd!("deep/er")',
     "code paths": 'Code.prepend_path("/tmp"); Code.append_path("/")',
     "a compiler option": "Code.put_compiler_option(:warnings_as_errors, true)",
+    "a port of a URI scheme": 'URI.default_port("left", 77)',
+    "a hook at exit": "System.at_exit(fn _ -> :ok end)",
     "a level of logging": ":logger.set_primary_config(:level, :none)",
     "a log handler": ":logger.add_handler(:mine, :logger_std_h, %{})",
     "modules": 'for n <- 1..20, do: defmodule(Module.concat(Left, "M#{n}"), do: nil)',
@@ -749,6 +751,7 @@ defmodule ElixirCoderState do
       tables: :ets.all() |> Enum.filter(&is_atom/1) |> Enum.sort(),
       terms: for({key, _} <- :persistent_term.get(), not match?({:logger_config, _}, key), do: key) |> Enum.sort(),
       settings: :ac_tab |> :ets.match_object({{:env, :_, :_}, :_}) |> Enum.sort(),
+      elixir: :elixir_config |> :ets.tab2list() |> Enum.sort(),
       variables: System.get_env(),
       path: :code.get_path(),
       options: for(option <- Code.available_compiler_options(), do: {option, Code.get_compiler_option(option)}),
@@ -771,6 +774,21 @@ def test_a_job_leaves_nothing_behind(machine, leftover):
     assert not machine.stats["recycle"], "the machine could not clean up"
     assert machine.printed(STATE) == before
     assert machine.worker is worker
+
+
+def test_who_prints_cannot_have_a_function_called_by_the_one_who_collects_the_output(clean):
+    result = clean.compile(
+        """
+        ask = fn chars ->
+          ref = make_ref()
+          send(Process.group_leader(), {:io_request, self(), ref, chars})
+          receive do: ({:io_reply, ^ref, reply} -> IO.inspect(reply))
+        end
+        ask.({:put_chars, :unicode, :erlang, :binary_part, ["called\n", 0, 7]})
+        ask.({:put_chars, :unicode, :io_lib, :format, ["~s~n", ["formatted"]]})
+        """
+    )
+    assert result["output"] == "{:error, :request}\nformatted\n:ok\n"
 
 
 def test_leftover_processes_are_counted(clean):

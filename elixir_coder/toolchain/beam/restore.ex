@@ -210,12 +210,18 @@ defmodule ElixirCoder.Worker.Restore do
     environment() == before.environment and Process.whereis(:application_controller) != nil
   end
 
-  # Elixir's own: hooks at exit, compiler options and the like.
+  # Elixir's own: hooks at exit, ports of URI schemes, compiler options and the like.
   defp settings, do: :elixir_config |> :ets.tab2list() |> Enum.sort()
 
   defp settings(before) do
-    at_exit = fn settings -> List.keyfind(settings, :at_exit, 0) end
-    at_exit.(settings()) == at_exit.(before.settings)
+    now = settings()
+
+    if now != before.settings do
+      for {key, _value} <- now, not List.keymember?(before.settings, key, 0), do: :ets.delete(:elixir_config, key)
+      :ets.insert(:elixir_config, before.settings)
+    end
+
+    settings() == before.settings
   end
 
   defp compiler_options, do: Map.new(Code.available_compiler_options(), &{&1, Code.get_compiler_option(&1)})
@@ -263,7 +269,6 @@ defmodule ElixirCoder.Worker.Restore do
 
   # Only a folder that Python says is this worker's own is emptied, whatever a job made of the environment: outside a
   # sandbox every other one is somebody's.
-  # Where the folder for temporary files is this worker's alone, whatever lies there is of the job.
   defp files(before, keep) do
     File.cd!(before.folder)
 

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -789,6 +790,17 @@ def test_who_prints_cannot_have_a_function_called_by_the_one_who_collects_the_ou
         """
     )
     assert result["output"] == "{:error, :request}\nformatted\n:ok\n"
+
+
+def test_files_of_others_stay_when_a_job_without_a_sandbox_is_over(clean, tmp_path):
+    (tmp_path / "theirs").touch()
+    with tempfile.NamedTemporaryFile() as other:
+        result = clean.compile(
+            f'System.put_env("TMPDIR", "{tmp_path}")\nFile.write!("mine", "x")\nIO.puts(File.cwd!())'
+        )
+        assert Path(other.name).exists()
+    assert (tmp_path / "theirs").exists()
+    assert not Path(result["output"].strip()).exists()
 
 
 def test_leftover_processes_are_counted(clean):

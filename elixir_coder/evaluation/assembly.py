@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from elixir_coder.evaluation.problems import Problem
-from elixir_coder.toolchain.terms import Atom
+from elixir_coder.toolchain.terms import Atom, nodes_of
 from elixir_coder.toolchain.toolchain import Toolchain
 
 Form = Literal["continuation", "module", "renamed", "unparsable"]
@@ -197,7 +197,7 @@ def _with_name(code: str, tree: Any, old: str, new: str) -> str | None:
     """The code with another name for a module wherever that is written, but not in texts and comments."""
     places = set()
     old_parts = old.split(".")
-    for node in _nodes(tree):
+    for node in nodes_of(tree):
         match node:
             case (Atom("__aliases__"), list(metadata), list(parts)) if parts[: len(old_parts)] == old_parts:
                 place = {str(name): value for name, value in metadata}
@@ -211,12 +211,3 @@ def _with_name(code: str, tree: Any, old: str, new: str) -> str | None:
             return None
         lines[line - 1] = text[: column - 1] + new + text[column - 1 + len(old) :]
     return "\n".join(lines)
-
-
-def _nodes(tree: Any) -> Iterator[Any]:
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node, (list, tuple)):
-            waiting += node

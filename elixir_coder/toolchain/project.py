@@ -7,12 +7,12 @@ What a file works out by code is not known here, and whoever asks is told so.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from elixir_coder.toolchain.terms import Atom
+from elixir_coder.toolchain.terms import Atom, nodes_of
 
 # What formats more than Elixir's own formatter does, and leaves what that wrote as it is.
 _HARMLESS_PLUGINS = frozenset({"Phoenix.LiveView.HTMLFormatter", "Styler", "TailwindFormatter"})
@@ -239,7 +239,7 @@ def _value(values: Mapping[str, Any], name: str, default: Any) -> Any:
 def _values_of(key: str, tree: Any) -> list[Any]:
     """What the keyword `key` is given anywhere in a program, where it is written out."""
     values = []
-    for node in _nodes(tree):
+    for node in nodes_of(tree):
         match node:
             case tuple() if len(node) == 2 and node[0] == key and isinstance(node[0], Atom):
                 if not isinstance(value := _literal_or_why(node[1], {}), NotWrittenOut):
@@ -250,7 +250,7 @@ def _values_of(key: str, tree: Any) -> list[Any]:
 def _source_paths(tree: Any) -> list[str]:
     """Those of the environment for tests, which usually has most: `elixirc_paths(:test)`, else that of all others."""
     found: dict[str, list[str]] = {}
-    for node in _nodes(tree):
+    for node in nodes_of(tree):
         match node:
             case (Atom("def" | "defp"), _, [(Atom("elixirc_paths"), _, [environment]), [(Atom("do"), value)]]):
                 name = str(environment) if isinstance(environment, Atom) else "_"
@@ -263,15 +263,6 @@ def _source_paths(tree: Any) -> list[str]:
 
 def _is_texts(tree: Any) -> bool:
     return isinstance(tree, list) and bool(tree) and all(isinstance(x, str) and not isinstance(x, Atom) for x in tree)
-
-
-def _nodes(tree: Any) -> Iterator[Any]:
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node, (list, tuple)):
-            waiting.extend(reversed(node))
 
 
 # ------------------------------------------------------------------------------------------------------------- patterns

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,6 +190,16 @@ class _Frame:
     tag: int
     missing: int
     terms: list[Any]
+
+
+def nodes_of(term: Any) -> Iterator[Any]:
+    """A term and all in its lists and tuples, each before what it holds: every node of a syntax tree, in order."""
+    waiting = [term]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, (list, tuple)):
+            waiting.extend(reversed(node))
 
 
 def _decode(data: bytes, names: bool) -> Any:

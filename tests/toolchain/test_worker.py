@@ -803,6 +803,12 @@ def test_files_of_others_stay_when_a_job_without_a_sandbox_is_over(clean, tmp_pa
     assert not Path(result["output"].strip()).exists()
 
 
+def test_a_machine_without_one_of_its_tables_asks_to_be_replaced(machine):
+    machine.compile(":ets.delete(:elixir_modules)")
+    assert machine.stats["recycle"]
+    machine.runner.run(machine.worker.close())
+
+
 def test_leftover_processes_are_counted(clean):
     clean.compile(LEFTOVERS["processes"])
     assert clean.stats["left_processes"] >= 50

@@ -172,7 +172,9 @@ defmodule ElixirCoder.Worker.Restore do
   # Most went with their owners; one that was given to a process of the system is still there.
   defp tables(before) do
     for table <- :ets.all(), not MapSet.member?(before.tables, table), do: catch_all(fn -> :ets.delete(table) end)
-    Enum.all?(:ets.all(), &MapSet.member?(before.tables, &1))
+    now = MapSet.new(:ets.all())
+    taken = for table <- before.tables, is_atom(table), table not in now, do: table
+    taken == [] and MapSet.subset?(now, before.tables)
   end
 
   defp terms, do: for({key, value} <- :persistent_term.get(), not cache?(key), into: %{}, do: {key, value})

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (  # each may import what stands before it, and its own kind
-    "errors recipe example checkpoint"
+    "errors cache recipe example checkpoint"
     " toolchain ontology data tasks search generation training evaluation release serving cli"
 ).split()
 HUB_FILES = [f"{part}_elixir_coder" for part in ("configuration", "modeling", "tokenization", "decoding")] + ["handler"]

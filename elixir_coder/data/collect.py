@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from elixir_coder.cache import cache_folder
 from elixir_coder.data.archive import read_archive
 from elixir_coder.data.clean import CODE_SUFFIXES, GUIDE_SUFFIXES, MAX_BYTES, clean, default_filters
 from elixir_coder.data.debian import DEFAULT_SUITES, PrivateApt, SourcePackage
@@ -275,7 +276,7 @@ def mix_names(project: Path) -> tuple[str, str]:
 
 def default_cache() -> Path:
     """Where downloads are kept between runs: $XDG_CACHE_HOME/elixir-coder/debian."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "elixir-coder" / "debian"
+    return cache_folder("debian")
 
 
 def add_parser(subparsers: Any) -> None:

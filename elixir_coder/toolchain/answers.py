@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from elixir_coder.toolchain.finding import Finding, Outcome, Severity
+from elixir_coder.toolchain.finding import ENDINGS, Finding, Outcome, Severity
 from elixir_coder.toolchain.pool import Answer
 from elixir_coder.toolchain.reports import (
     AstReport,
@@ -25,8 +25,8 @@ from elixir_coder.toolchain.reports import (
 
 R = TypeVar("R", bound=Report)
 
-_CATEGORIES = {Outcome.SYNTAX_ERROR: "syntax", Outcome.TEST_FAILURE: "test"}  # the rest, but for endings: `compile`
-_ENDINGS = (Outcome.TIMEOUT, Outcome.RESOURCE_LIMIT, Outcome.CRASH)  # of the category of what was to be done
+_CATEGORIES = {Outcome.SYNTAX_ERROR: "syntax", Outcome.TEST_FAILURE: "test"}  # the rest: `compile`, but for
+# endings, which are of the category of what was to be done.
 _CATEGORIES_OF_OPS = {"parse": "syntax", "ast": "syntax", "format": "format", "test": "test", "doctest": "test"}
 _STATES = frozenset({"passed", "failed", "skipped", "excluded", "invalid"})
 _FAILED = frozenset({"failed", "invalid"})
@@ -127,7 +127,7 @@ def _finding(check: Outcome, op: str, message: str, *, severity: Severity = Seve
     return Finding(
         tool="ex_unit" if check == Outcome.TEST_FAILURE else "elixir",
         check=str(check),
-        category=_CATEGORIES_OF_OPS.get(op, "compile") if check in _ENDINGS else _CATEGORIES.get(check, "compile"),
+        category=_CATEGORIES_OF_OPS.get(op, "compile") if check in ENDINGS else _CATEGORIES.get(check, "compile"),
         severity=severity,
         message=message,
         **place,

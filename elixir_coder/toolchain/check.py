@@ -32,12 +32,10 @@ from typing import Any, TypeVar
 
 from elixir_coder import __version__
 from elixir_coder.errors import InputError, RecipeError, SandboxError
-from elixir_coder.toolchain.answers import not_formatted, report_of
 from elixir_coder.toolchain.checks import credo, sobelow
-from elixir_coder.toolchain.finding import Finding, Outcome, Severity
-from elixir_coder.toolchain.pool import Answer
+from elixir_coder.toolchain.finding import ENDINGS, Finding, Outcome, Severity
 from elixir_coder.toolchain.project import MixProject, formatter_settings, mentions, project_of
-from elixir_coder.toolchain.reports import CompileReport, FormatReport, Report
+from elixir_coder.toolchain.reports import Report
 from elixir_coder.toolchain.sandbox import Limits
 from elixir_coder.toolchain.sarif import to_sarif
 from elixir_coder.toolchain.toolchain import Toolchain
@@ -52,7 +50,6 @@ _EXCLUDED = frozenset({"_build", "deps", "node_modules"})  # and every folder th
 _LARGEST_BYTES = 4 << 20  # the largest file of Elixir's own sources has 0.3 MB
 _LARGEST_RESOURCE_BYTES = 1 << 20
 _LARGEST_RESOURCES_BYTES = 8 << 20  # of one project
-_ENDINGS = (Outcome.TIMEOUT, Outcome.RESOURCE_LIMIT, Outcome.CRASH)
 _TOOLS = ("elixir", "mix format", "credo", "sobelow")  # in the order of the steps
 
 
@@ -409,10 +406,9 @@ class _Check:
         if options is None:
             report: Report = toolchain.parse(source.text, path=source.shown)
         else:
-            report, formatted = _format(toolchain, source, options)
-            if formatted is not None and formatted != source.text:
-                self._formatted[source.shown] = formatted
-                self._findings.append(not_formatted(source.text, formatted, source.shown))
+            report = of_format = toolchain.format(source.text, path=source.shown, **options)
+            if of_format.formatted is not None and of_format.formatted != source.text:
+                self._formatted[source.shown] = of_format.formatted
         self._findings += report.findings
         if not report.ok:
             self._unparsable.add(source.shown)
@@ -450,12 +446,15 @@ class _Check:
                 of_others = others[0] if len(others) == 1 else f"{len(others)} files"
                 self._skip("compile", f"{of_others} not compiled, because this one cannot be parsed", broken[0])
             return
-        report = _compiled(toolchain, unit, self._options)
-        if report.outcome in _ENDINGS:
+        options = self._options
+        report = toolchain.compile(
+            unit.files, resources=_resources(unit), guard=options.guard, timeout_s=options.timeout_s
+        )
+        if report.outcome in ENDINGS:
             self._findings += [
-                replace(finding, path=unit.name, line=None, column=None) if finding.check in _ENDINGS else finding
+                replace(finding, path=unit.name, line=None, column=None) if finding.check in ENDINGS else finding
                 for finding in report.findings
-                if finding.check in _ENDINGS or finding.path in unit.shown
+                if finding.check in ENDINGS or finding.path in unit.shown
             ]
             return
         findings = [replace(each, path=unit.shown[each.path]) for each in report.findings if each.path in unit.shown]
@@ -540,23 +539,6 @@ class _Check:
             self._skip(tool, message, shown(note.path) if note.path else "")
 
 
-def _format(toolchain: Toolchain, source: _Source, settings: Mapping[str, Any]) -> tuple[Report, str | None]:
-    result, stats = toolchain.submit("format", {"code": source.text, **settings}, evaluates=False)
-    report = report_of(FormatReport, Answer(result, stats, stats["attempts"]), "format", {"": source.shown})
-    return report, report.formatted
-
-
-def _compiled(toolchain: Toolchain, unit: _Unit, options: CheckOptions) -> CompileReport:
-    args = {
-        "files": [[name, text] for name, text in unit.files.items()],
-        "resources": [[name, text] for name, text in _resources(unit).items()],
-        "guard": options.guard,
-    }
-    result, stats = toolchain.submit("compile", args, evaluates=True, timeout_s=options.timeout_s)
-    names = {name: name for name in unit.files}
-    return report_of(CompileReport, Answer(result, stats, stats["attempts"]), "compile", names)
-
-
 def _missing(findings: Sequence[Finding], unit: _Unit) -> Iterator[Finding]:
     """One note for each module of a package that is not here, at the first place that uses it."""
     places: dict[str, list[Finding]] = {}
@@ -607,11 +589,12 @@ def _units_of(sources: Sequence[_Source]) -> Iterator[_Unit]:
             for other in using[last] if times[name] == 1 else ():
                 if words[other][1].issuperset(parts):
                     group[first(other)] = first(number)
-    groups: dict[int, list[_Source]] = {}
-    for number, source in enumerate(sources):
-        groups.setdefault(first(number), []).append(source)
-    for members in groups.values():
-        names = Counter(name for source in members for name in mentions([source.text])[0][0])
+    groups: dict[int, list[int]] = {}
+    for number in range(len(sources)):
+        groups.setdefault(first(number), []).append(number)
+    for numbers in groups.values():
+        names = Counter(name for number in numbers for name in words[number][0])
+        members = [sources[number] for number in numbers]
         for together in [[source] for source in members] if any(count > 1 for count in names.values()) else [members]:
             files = {f"{number}/{Path(source.shown).name}": source for number, source in enumerate(together)}
             if len(together) == 1:

@@ -38,6 +38,9 @@ class Outcome(StrEnum):
     CRASH = "crash"  # the virtual machine went away and nothing above explains it
 
 
+ENDINGS = (Outcome.TIMEOUT, Outcome.RESOURCE_LIMIT, Outcome.CRASH)  # of a job that did not get through
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that one tool said of one place.

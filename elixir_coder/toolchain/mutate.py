@@ -37,10 +37,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from elixir_coder.cache import cache_folder
 from elixir_coder.errors import InputError, RecipeError
 from elixir_coder.toolchain.finding import Finding, Outcome, Severity
 from elixir_coder.toolchain.sandbox import find_elixir
-from elixir_coder.toolchain.toolchain import TESTS_PATH, Files, Toolchain
+from elixir_coder.toolchain.toolchain import TESTS_PATH, Files, Toolchain, pairs_of
 
 CODE_PATH = "code.ex"  # what mutants of code that was given as a text are said to be in
 
@@ -281,7 +282,7 @@ def _score(
     on_progress: Callable[[int, int], None] | None,
 ) -> MutationReport:
     started = time.monotonic()
-    files, test_files = _pairs(code, CODE_PATH), _pairs(tests, TESTS_PATH)
+    files, test_files = pairs_of(code, CODE_PATH), pairs_of(tests, TESTS_PATH)
     suite = options.suite_timeout_s
     baseline = toolchain.test(dict(files), dict(test_files), guard=options.guard, test_timeout_s=suite, timeout_s=suite)
     if not baseline.passed:
@@ -440,10 +441,6 @@ def _without_duplicates(mutants: tuple[Mutant, ...], codes: Mapping[int, Any]) -
     return tuple(kept)
 
 
-def _pairs(given: Files, name: str) -> list[list[str]]:
-    return [[name, given]] if isinstance(given, str) else [[path, text] for path, text in given.items()]
-
-
 def _plain(counts: Counter[State]) -> dict[str, int]:
     return {str(state): counts[state] for state in State if counts[state]}
 
@@ -479,7 +476,7 @@ def _key(code: Files, tests: Files, options: MutationOptions) -> str:
     sources = [Path(__file__).with_name("beam").joinpath(name).read_text(encoding="utf-8") for name in _BEAM_SOURCES]
     settings = {field.name: getattr(options, field.name) for field in fields(MutationOptions)}
     parts = [_CACHED_FORMAT, sources, installation.elixir, installation.otp, settings]
-    parts += [_pairs(code, CODE_PATH), _pairs(tests, TESTS_PATH)]
+    parts += [pairs_of(code, CODE_PATH), pairs_of(tests, TESTS_PATH)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -499,7 +496,7 @@ def _write(path: Path, text: str) -> None:
 
 def default_cache() -> Path:
     """`$XDG_CACHE_HOME/elixir-coder/mutate`, or below ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "elixir-coder" / "mutate"
+    return cache_folder("mutate")
 
 
 # --------------------------------------------------------------------------------------------------------- the command

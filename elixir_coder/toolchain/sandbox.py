@@ -89,9 +89,8 @@ def vm_flags(limits: Limits) -> list[str]:
 
 
 _LITERALS_BYTES = 128 << 20  # address space for constants of loaded code, 1 GiB if we did not say
-_ADDRESS_SPACE_BYTES = (
-    1 << 30
-)  # what the machine maps beside its memory: that, code, stacks, libraries; 0.6 GB measured
+# What the machine maps beside its memory: address space for constants, code, stacks, libraries; 0.6 GB measured.
+_ADDRESS_SPACE_BYTES = 1 << 30
 _DATA_BYTES = 128 << 20  # what it writes to beside its memory: 60 MB measured
 
 

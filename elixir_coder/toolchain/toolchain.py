@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from elixir_coder.errors import ElixirCoderError, RecipeError
@@ -44,6 +45,7 @@ from elixir_coder.toolchain.worker import Worker
 T = TypeVar("T")
 _LIMITS = Limits()
 Files = str | Mapping[str, str]
+_NO_FILES: Mapping[str, str] = MappingProxyType({})
 
 TESTS_PATH = "test.exs"  # what findings call tests that were given as a text
 _CODE_PATH = "code.ex"  # what the worker calls code that was given as a text; findings call it ""
@@ -124,9 +126,26 @@ class AsyncToolchain:
         """Ask Elixir's parser: ok, or syntax_error with the place."""
         return report_of(Report, await self._run("parse", {"code": code}), "parse", {"": path})
 
-    async def format(self, code: str, *, line_length: int = 98, path: str = "") -> FormatReport:
-        """What `mix format` makes of a text, and a finding `not_formatted` where that differs from the text."""
-        answer = await self._run("format", {"code": code, "line_length": line_length})
+    async def format(
+        self,
+        code: str,
+        *,
+        line_length: int = 98,
+        locals_without_parens: Sequence[tuple[str, int | None]] = (),
+        force_do_end_blocks: bool = False,
+        path: str = "",
+    ) -> FormatReport:
+        """What `mix format` makes of a text, and a finding `not_formatted` where that differs from the text.
+
+        The settings are those of a `.formatter.exs`; an arity of None is any.
+        """
+        args = {
+            "code": code,
+            "line_length": line_length,
+            "locals_without_parens": [list(each) for each in locals_without_parens],
+            "force_do_end_blocks": force_do_end_blocks,
+        }
+        answer = await self._run("format", args)
         report = report_of(FormatReport, answer, "format", {"": path})
         if report.formatted is None or report.formatted == code:
             return report
@@ -136,10 +155,22 @@ class AsyncToolchain:
         """The syntax tree of a text as Python data."""
         return report_of(AstReport, await self._run("ast", {"code": code}), "ast", {"": path})
 
-    async def compile(self, code: Files, *, guard: bool = True, timeout_s: float | None = None) -> CompileReport:
-        """Compile texts together. guard: refuse code that asks for what it may not do, before any of it runs."""
+    async def compile(
+        self,
+        code: Files,
+        *,
+        resources: Mapping[str, str] = _NO_FILES,
+        guard: bool = True,
+        timeout_s: float | None = None,
+    ) -> CompileReport:
+        """Compile texts together.
+
+        resources: texts that lie beside them, by their paths, for what is read while compiling, such as a template.
+        guard: refuse code that asks for what it may not do, before any of it runs.
+        """
         files, paths = _files(code, _CODE_PATH, "")
-        answer = await self._run("compile", {"files": files, "guard": guard}, evaluates=True, timeout_s=timeout_s)
+        args = {"files": files, "resources": pairs_of(resources, ""), "guard": guard}
+        answer = await self._run("compile", args, evaluates=True, timeout_s=timeout_s)
         return report_of(CompileReport, answer, "compile", paths)
 
     async def test(
@@ -358,17 +389,39 @@ class Toolchain:
         """As AsyncToolchain.parse."""
         return self._wait(self._toolchain.parse, code, path=path)
 
-    def format(self, code: str, *, line_length: int = 98, path: str = "") -> FormatReport:
+    def format(
+        self,
+        code: str,
+        *,
+        line_length: int = 98,
+        locals_without_parens: Sequence[tuple[str, int | None]] = (),
+        force_do_end_blocks: bool = False,
+        path: str = "",
+    ) -> FormatReport:
         """As AsyncToolchain.format."""
-        return self._wait(self._toolchain.format, code, line_length=line_length, path=path)
+        return self._wait(
+            self._toolchain.format,
+            code,
+            line_length=line_length,
+            locals_without_parens=locals_without_parens,
+            force_do_end_blocks=force_do_end_blocks,
+            path=path,
+        )
 
     def ast(self, code: str, *, path: str = "") -> AstReport:
         """As AsyncToolchain.ast."""
         return self._wait(self._toolchain.ast, code, path=path)
 
-    def compile(self, code: Files, *, guard: bool = True, timeout_s: float | None = None) -> CompileReport:
+    def compile(
+        self,
+        code: Files,
+        *,
+        resources: Mapping[str, str] = _NO_FILES,
+        guard: bool = True,
+        timeout_s: float | None = None,
+    ) -> CompileReport:
         """As AsyncToolchain.compile."""
-        return self._wait(self._toolchain.compile, code, guard=guard, timeout_s=timeout_s)
+        return self._wait(self._toolchain.compile, code, resources=resources, guard=guard, timeout_s=timeout_s)
 
     def test(
         self,
@@ -523,11 +576,14 @@ def _result_of(future: Future[T]) -> T:
                 return future.result()
 
 
+def pairs_of(given: Files, name: str) -> list[list[str]]:
+    """What the worker is given: a file's name and text. name: of a text that came without one."""
+    return [[path, text] for path, text in ({name: given} if isinstance(given, str) else given).items()]
+
+
 def _files(given: Files, name: str, path: str) -> tuple[list[list[str]], dict[str, str]]:
-    """Pairs for the worker of a file's name and text, and for each name the path that findings show."""
-    if isinstance(given, str):
-        return [[name, given]], {name: path}
-    return [[path, text] for path, text in given.items()], {path: path for path in given}
+    """Pairs for the worker, and for each name in them the path that findings show."""
+    return pairs_of(given, name), {name: path} if isinstance(given, str) else {path: path for path in given}
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from elixir_coder.cache import cache_folder
 from elixir_coder.errors import MissingDependencyError
 from elixir_coder.toolchain import terms
 from elixir_coder.toolchain.finding import Outcome
@@ -477,8 +478,7 @@ def _run_elixirc(installation: Installation, to: Path) -> None:
 
 def _cache_folder() -> Path:
     """Where compiled workers are kept; a temporary folder of this process where that cannot be written."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # a user may have no home
-    folder = base / "elixir-coder"
+    folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):

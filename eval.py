@@ -160,6 +160,7 @@ class Subject:
     """What is judged, and on what: no model with --generations, and what none of the suites asks for is empty."""
 
     model: PreTrainedModel
+    sha256: str  # of the weights, which are large: read once
     tokenizer: PreTrainedTokenizerBase
     examples: list[Example]
     problems: list[Problem]
@@ -224,7 +225,7 @@ def load(recipe: EvalRecipe) -> Subject:
         generations = functional.read_generations(recipe.generations, problems[: recipe.limit], recipe.num_samples)
         if max(recipe.k) > 1 + max(each.sample for each in generations):
             raise RecipeError(f"--k {max(recipe.k)} needs as many answers to each task as --generations do not have")
-        return Subject(None, None, examples, problems, generations)
+        return Subject(None, "", None, examples, problems, generations)
     assert recipe.model is not None, "checked in the recipe"
     tokenizer = load_tokenizer(recipe.model)
     model = load_model(recipe.model, tokenizer=tokenizer)
@@ -236,10 +237,11 @@ def load(recipe: EvalRecipe) -> Subject:
                 f"--{name} {getattr(recipe, name)} is more than the {limit} tokens that the model at {recipe.model} "
                 "can take; ask for fewer"
             )
+    sha256 = report.weights_sha256(recipe.model)
     if problems and recipe.resume:
-        functional.check_resumable(beside(recipe.out, "generations"), problems, writer_of(recipe))
+        functional.check_resumable(beside(recipe.out, "generations"), problems, writer_of(recipe, sha256))
     cuda = recipe.device == "cuda" or (recipe.device == "auto" and torch.cuda.is_available())
-    return Subject(model.to("cuda" if cuda else "cpu"), tokenizer, examples, problems, [])
+    return Subject(model.to("cuda" if cuda else "cpu"), sha256, tokenizer, examples, problems, [])
 
 
 def measure_bits(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], list[Any]]:
@@ -343,7 +345,7 @@ def measure_functional(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, 
                 subject.tokenizer,
                 problems,
                 saved,
-                writer_of(recipe),
+                writer_of(recipe, subject.sha256),
                 num_samples=recipe.num_samples or 1,
                 batch_size=recipe.batch_size,
             )
@@ -369,11 +371,11 @@ def beside(out: Path, name: str) -> Path:
     return out.with_suffix(f".{name}.jsonl")
 
 
-def writer_of(recipe: EvalRecipe) -> functional.Writer:
+def writer_of(recipe: EvalRecipe, sha256: str) -> functional.Writer:
     """Who answers the tasks, and how."""
     assert recipe.model is not None, "checked in the recipe"
     return functional.Writer(
-        model={"name": name_of(recipe.model), "sha256": report.weights_sha256(recipe.model)},
+        model={"name": name_of(recipe.model), "sha256": sha256},
         versions=report.versions(),
         seed=recipe.seed,
         source_length=recipe.source_length,
@@ -402,7 +404,7 @@ def describe_model(recipe: EvalRecipe, subject: Subject) -> dict[str, Any]:
     progress = read_progress(folder) if (folder / "trainer_state.json").exists() else None
     return {
         "name": name_of(folder),
-        "sha256": report.weights_sha256(folder),
+        "sha256": subject.sha256,
         "num_parameters": sum(parameter.numel() for parameter in subject.model.parameters()),
         "steps": progress and progress.step,
         "tokens_seen": progress and progress.tokens,

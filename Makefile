@@ -89,13 +89,13 @@ endif
 
 $(VENV)/.base: $(PINS) | $(PY)
 	@echo 'Installing elixir-coder into $(VENV) (torch is the bulk of it) ...'
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[decode]'
 	@touch $@
 
 # torchao stands apart: whatever process sees it prints what it misses on a CPU. tests/conftest.py looks there.
 $(VENV)/.dev: $(PINS) | $(PY)
 	@echo 'Installing elixir-coder with all its extras into $(VENV) ...'
-	@$(PIP) --editable '.[dev,train,data,export,pictures]'
+	@$(PIP) --editable '.[dev,decode,train,data,export,pictures]'
 	@$(PIP) --no-deps --upgrade --target $(VENV)/apart torchao
 	@touch $(VENV)/.base $@
 

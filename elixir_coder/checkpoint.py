@@ -39,6 +39,8 @@ from elixir_coder.errors import CheckpointError, RecipeError
 
 ElixirCoderConfig = configuration_elixir_coder.ElixirCoderConfig
 
+_ROOT = Path(configuration_elixir_coder.__file__).parent
+
 _TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 _AUTO_CLASSES: dict[str, tuple[Any, type[PreTrainedModel]]] = {
@@ -203,12 +205,12 @@ def save_model(
         with quiet():
             model.save_pretrained(building)
         tokenization_elixir_coder.save_tokenizer(tokenizer, building)
-        for file in hub_files():
-            shutil.copyfile(file, building / file.name)
+        _copy_code(building)
         if extra is not None:
             extra(building)
-        for path in building.iterdir():
-            shutil.copymode(building / "config.json", path)  # safetensors lets nobody else read what it writes
+        for path in sorted(building.rglob("*"), reverse=True):  # files before the folder that names them
+            if path.is_file():
+                shutil.copymode(building / "config.json", path)  # safetensors lets nobody else read what it writes
             sync(path)
         _replace_folder(building, folder)
         sync(folder.parent)
@@ -229,7 +231,15 @@ def sync(path: Path) -> None:
 
 def hub_files() -> list[Path]:
     """The Python files that stand beside the weights on the Hub."""
-    return sorted(Path(configuration_elixir_coder.__file__).parent.glob("*_elixir_coder.py"))
+    return sorted(_ROOT.glob("*_elixir_coder.py"))
+
+
+def _copy_code(folder: Path) -> None:
+    """`hub_files`, and the `generate` that transformers finds in its own folder; an installed wheel has none of it."""
+    for file in [*hub_files(), *_ROOT.glob("custom_generate/generate.py")]:
+        target = folder / file.relative_to(_ROOT)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, target)
 
 
 def _saved_kind(config: ElixirCoderConfig, folder: Path | str) -> str:

@@ -1,6 +1,8 @@
 import json
 import os
+import shutil
 import stat
+from pathlib import Path
 
 import pytest
 import torch
@@ -40,9 +42,7 @@ def folder(tmp_path_factory, tokenizer):
 
 def copy_of(folder, to, **config):
     """A copy of the model folder with some fields of config.json changed."""
-    to.mkdir()
-    for file in folder.iterdir():
-        (to / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(folder, to)
     fields = json.loads((folder / "config.json").read_text())
     (to / "config.json").write_text(json.dumps(fields | config))
     return to
@@ -71,7 +71,7 @@ def test_every_file_of_a_folder_may_be_read_by_whom_any_new_file_may_be(folder, 
     (tmp_path / "new").write_text("")
     usual = stat.S_IMODE((tmp_path / "new").stat().st_mode)
 
-    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {usual}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()} == {usual}
 
 
 def test_how_the_tokenizer_was_loaded_is_not_saved_with_it(folder, tmp_path):
@@ -229,3 +229,5 @@ def test_the_code_of_the_hub_is_the_code_that_is_installed(folder):
 
     assert {"configuration_elixir_coder.py", "modeling_elixir_coder.py", "tokenization_elixir_coder.py"} <= files
     assert all((folder / file.name).read_bytes() == file.read_bytes() for file in checkpoint.hub_files())
+    generate = Path("custom_generate", "generate.py")
+    assert (folder / generate).read_bytes() == (Path(__file__).parents[1] / generate).read_bytes()

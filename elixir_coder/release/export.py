@@ -136,7 +136,7 @@ def import_family(source: Path, out: Path, add_tokens: bool = False, say: Say = 
             path.write_text(json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
     checkpoint.save_model(out, model, tokenizer, extra=keep_class)
-    return sorted(out.iterdir())
+    return sorted(path for path in out.rglob("*") if path.is_file())
 
 
 def _load_stock(source: Path) -> PreTrainedModel:

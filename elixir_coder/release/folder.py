@@ -29,8 +29,10 @@ def building(out: Path, *, replaces_model: bool = False) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         yield folder
-        for file in sorted(folder.iterdir()):
-            os.replace(file, out / file.name)
+        for file in sorted(path for path in folder.rglob("*") if not path.is_dir()):
+            target = out / file.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
     except OSError as error:
         raise CheckpointError(f"cannot write to {out}: {error}") from error
     finally:

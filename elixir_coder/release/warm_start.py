@@ -374,7 +374,7 @@ def import_llama(
     else:
         transplant(ours, theirs, target)
     save_model(out, ours.to(getattr(torch, dtype or DTYPES[0])), target)
-    return sorted(Path(out).iterdir())
+    return sorted(path for path in Path(out).rglob("*") if path.is_file())
 
 
 def _keep_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: Path) -> None:

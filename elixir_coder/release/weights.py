@@ -47,7 +47,7 @@ def ship(source: Path, out: Path, dtype: str = "bfloat16") -> list[Path]:
 
     with building(out, replaces_model=True) as folder:
         save_model(folder, model, tokenizer, extra=lambda saved: _add_files(source, saved))
-        names = sorted(path.name for path in folder.iterdir())
+        names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return [out / name for name in names]
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -433,10 +434,7 @@ def test_a_pickle_that_is_no_weights_is_not_run(codet5, tmp_path):
 
 
 def copy_of(folder, new):
-    new.mkdir()
-    for path in folder.iterdir():
-        (new / path.name).write_bytes(path.read_bytes())
-    return new
+    return shutil.copytree(folder, new)
 
 
 def _without(*names):

@@ -8,7 +8,7 @@ from transformers import GenerationConfig
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from elixir_coder import cli
-from elixir_coder.checkpoint import load_model, load_tokenizer, save_model
+from elixir_coder.checkpoint import hub_files, load_model, load_tokenizer, save_model
 from elixir_coder.errors import CheckpointError
 from elixir_coder.release import weights
 from elixir_coder.release.weights import ship
@@ -16,7 +16,8 @@ from tests.evaluation.small import small_model, small_tokenizer
 
 MODEL_FILES = {
     *{"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"},
-    *{"configuration_elixir_coder.py", "modeling_elixir_coder.py", "tokenization_elixir_coder.py"},
+    *{file.name for file in hub_files()},
+    "custom_generate",
     *{"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"},
 }
 INPUT_IDS = torch.tensor([[300, 301, 302, 2]])
@@ -34,8 +35,9 @@ def source(tmp_path_factory):
 def test_a_new_folder_holds_the_model_and_not_the_optimizer(source, tmp_path):
     written = ship(source, tmp_path / "new" / "model")
 
-    names = {path.name for path in (tmp_path / "new" / "model").iterdir()}
-    assert names == {path.name for path in written}
+    folder = tmp_path / "new" / "model"
+    names = {path.name for path in folder.iterdir()}
+    assert set(written) == {path for path in folder.rglob("*") if path.is_file()}
     assert names >= MODEL_FILES and "optimizer.pt" not in names
 
 

@@ -75,6 +75,9 @@ class EvalRecipe:
         default=0.0, metadata={"help": "parse, functional: 0 takes the likeliest token, above 0 samples"}
     )
     top_p: float = field(default=0.95, metadata={"help": "parse, functional: nucleus to sample from"})
+    grammar: Literal["none", "elixir"] = field(
+        default="none", metadata={"help": "parse, functional: elixir keeps what the model writes in Elixir's grammar"}
+    )
     baselines: bool = field(default=True, metadata={"help": "bits: also a 5-gram model and xz -9e"})
 
     tasks: Path | None = field(
@@ -326,6 +329,7 @@ def measure_parsing(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any
         temperature=recipe.temperature,
         top_p=recipe.top_p,
         seed=recipe.seed,
+        is_constrained=recipe.grammar == "elixir",
     )
     authors = [parsing.as_written(prompt, subject.tokenizer, recipe.max_new_tokens) for prompt in prompts]
     verdicts = parsing.judge([*prompts, *prompts], [*(each.text for each in written), *authors])
@@ -382,6 +386,7 @@ def writer_of(recipe: EvalRecipe, sha256: str) -> functional.Writer:
         max_new_tokens=recipe.task_tokens,
         temperature=recipe.temperature,
         top_p=recipe.top_p,
+        decoding=functional.CONSTRAINED if recipe.grammar == "elixir" else functional.UNCONSTRAINED,
     )
 
 

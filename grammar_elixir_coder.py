@@ -423,8 +423,14 @@ def _containers(g: _Grammar) -> None:
     g.rule("keywords", "(key any_before_comma COMMA)* key any")
     g.rule("keywords_of_container", "keywords", "(key any_before_comma COMMA)+")
     g.lexeme("ELLIPSIS", r"\.\.\.")  # a name to Elixir 1.14: `[...]`, `(... -> t)`; with a `.` behind it an operator
-    g.rule("item_before_comma", "any_before_comma", "ELLIPSIS")
-    g.rule("items", "(item_before_comma COMMA)* (any | ELLIPSIS)", "(item_before_comma COMMA)+ keywords_of_container?")
+    # The whole range, `x[[.., 0]]`. Behind a name or a new line `..` would be the operator between two operands.
+    g.lexeme("RANGE_ALONE", r"\.\.")
+    g.rule("item_before_comma", "any_before_comma", "ELLIPSIS", "RANGE_ALONE")
+    g.rule(
+        "items",
+        "(item_before_comma COMMA)* (any | ELLIPSIS | RANGE_ALONE)",
+        "(item_before_comma COMMA)+ keywords_of_container?",
+    )
     g.rule("list", "OPEN_BRACKET (items | keywords_of_container)? CLOSE_BRACKET")
     # `{}`, `<<>>` and `%{}` are also keys (`%{}: 1`), hence lexemes; the openers with blanks behind take `{ }`.
     g.lexeme("EMPTY_TUPLE", r"\{\}")
@@ -485,14 +491,17 @@ def _calls(g: _Grammar) -> None:
     g.lexeme("DOTTED_OPERATOR", _one_of(DOTTED_OPERATORS))
     g.lexeme("DOTTED_REFERENCE", rf"{_one_of(DOTTED_OPERATORS)}/[0-9]+")  # `&Kernel.+/2`
     g.rule("arguments", "OPEN_PARENTHESIS call_items? CLOSE_PARENTHESIS")
+    g.rule("argument_before_comma", "any_before_comma", "RANGE_ALONE")
     g.rule(
         "call_items",
-        "(any_before_comma COMMA)* any",
-        "(any_before_comma COMMA)* keywords",
+        "(argument_before_comma COMMA)* (any | RANGE_ALONE)",
+        "(argument_before_comma COMMA)* keywords",
         "no_parens_many",
         *g.accept("(any_before_comma COMMA)* (key any_before_comma COMMA)+"),
     )
-    g.rule("subscript", "OPEN_BRACKET (any | any_before_comma COMMA | keywords_of_container) CLOSE_BRACKET")
+    g.rule(
+        "subscript", "OPEN_BRACKET (any | RANGE_ALONE | any_before_comma COMMA | keywords_of_container) CLOSE_BRACKET"
+    )
     for kind in ("word", "other"):
         names = ["IDENTIFIER"] if kind == "word" else g.accept("ELLIPSIS")
         dotted = f"primary_{kind} gap? DOT"
@@ -638,8 +647,7 @@ def _expressions(g: _Grammar) -> None:
         "(PREFIX | SIGN | CAPTURE) (closed_word | parenthesized)",
     )
     g.rule("touching_name_operand", "(PREFIX | SIGN)? name_word")
-    if not g.strict:  # behind a name or a new line it would be the operator between two operands
-        g.lexeme("RANGE_ALONE", r"\.\.")
+    if not g.strict:
         g.rules["any_before_comma"] += " | RANGE_ALONE"
     for argument in ("", "argument_"):
         prefix, matched = f"{argument}prefix", f"{argument}matched"

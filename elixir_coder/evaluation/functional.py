@@ -40,7 +40,9 @@ from elixir_coder.toolchain.reports import TestReport
 from elixir_coder.toolchain.toolchain import Toolchain
 from tokenization_elixir_coder import encode_untrusted, split_prompt
 
-UNCONSTRAINED = "unconstrained"  # the column of what a model writes by itself, with no grammar and no second try
+# Columns of a table of results: what a model writes by itself, and what it writes inside Elixir's grammar.
+UNCONSTRAINED = "unconstrained"
+CONSTRAINED = "grammar"
 
 _MESSAGE_LENGTH = 300  # characters kept of why an answer failed
 _SUPPORT_PATH, _CODE_PATH = "support.ex", "code.ex"
@@ -125,11 +127,12 @@ class Writer:
     max_new_tokens: int
     temperature: float
     top_p: float
+    decoding: str = UNCONSTRAINED
 
     def saved(self) -> dict[str, Any]:
         """The fields of a `Generation` that are the same for all."""
         settings = {
-            "decoding": UNCONSTRAINED,
+            "decoding": self.decoding,
             "seed": self.seed,
             "source_length": self.source_length,
             "max_new_tokens": self.max_new_tokens,
@@ -181,6 +184,9 @@ def generate(
         started = time.monotonic()
         sources, prefixes, given_back = zip(*(inputs[problem.id] for problem, _ in batch))
         seeds = [seed_of(writer.seed, problem.id, sample) for problem, sample in batch]
+        continued = [
+            problem.text_to_continue.removesuffix(given) for (problem, _), given in zip(batch, given_back, strict=True)
+        ]
         written = write(
             model,
             tokenizer,
@@ -193,6 +199,7 @@ def generate(
             seeds=seeds,
             given_back=given_back,
             texts=texts,
+            continued=continued if writer.decoding == CONSTRAINED else None,
         )
         seconds = (time.monotonic() - started) / len(batch)
         answers = [

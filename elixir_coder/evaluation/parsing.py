@@ -100,9 +100,11 @@ def complete(
     *,
     source_length: int,
     max_new_tokens: int,
+    is_constrained: bool = False,
     **settings: Any,
 ) -> list[Written]:
-    """What the model writes after each prompt. settings: as for `writing.write`."""
+    """What the model writes after each prompt. is_constrained: in Elixir's grammar, so that the file it continues ends
+    whole. settings: as for `writing.write`."""
     task = Complete(SpecialTokens.of(tokenizer), source_length, max_new_tokens)
     sources, prefixes = [], []
     for prompt in prompts:
@@ -110,6 +112,8 @@ def complete(
         tokens = np.array(earlier, dtype=np.int64)
         sources.append(task.at(Window(tokens, is_end=False), len(tokens)).source)
         prefixes.append(latest)
+    if is_constrained:
+        settings["continued"] = [prompt.example.code[: prompt.end] for prompt in prompts]
     return write(model, tokenizer, sources, prefixes, max_new_tokens=max_new_tokens, **settings)
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from elixir_coder.errors import InputError
+from decoding_elixir_coder import ElixirGrammar, ElixirGrammarProcessor, GrammarError
+from elixir_coder.errors import InputError, require
 from elixir_coder.generation.healing import TokenHealing
 from elixir_coder.tasks.window import Pair
 from elixir_coder.training.batches import collate
@@ -36,6 +37,7 @@ def write(
     seeds: Sequence[int] | None = None,
     given_back: Sequence[str] | None = None,
     texts: list[str] | None = None,
+    continued: Sequence[str] | None = None,
 ) -> list[Written]:
     """What the model writes for each source, in order. The random state of the program stays as it was.
 
@@ -43,9 +45,11 @@ def write(
     takes the likeliest token each time. seed: of sampling, for all together. seeds: one for each source instead, so
     that what is written for it does not depend on which others there are (but for how the machine rounds in a batch of
     another size). given_back: for each, text that its first token must begin with (see `generation/healing.py`), which
-    is part of what is written; texts: of every id, by `healing.token_texts`.
+    is part of what is written; texts: of every id, by `healing.token_texts`. continued: the code that each text
+    continues; what is written is then kept in Elixir's grammar, and ended as a whole file within the limit.
 
-    Raises InputError for a source that is empty or longer than the model reads.
+    Raises InputError for a source that is empty or longer than the model reads, and for code to continue that is no
+    beginning of Elixir; GrammarError where that cannot be ended within the limit.
     """
     limit = model.config.max_position_embeddings
     for number, source in enumerate(sources):
@@ -64,6 +68,9 @@ def write(
         decoder_start_token_id=model.config.decoder_start_token_id,
     )
     prefixes = prefixes or [[] for _ in sources]
+    if continued is not None:
+        require("llguidance", "decode")
+    modes = [_mode_for(tokenizer, code, f"input {number}") for number, code in enumerate(continued or ())]
     order = sorted(range(len(sources)), key=lambda number: (len(sources[number]), len(prefixes[number])))
     written: dict[int, Written] = {}
     with torch.random.fork_rng(), torch.inference_mode():
@@ -77,6 +84,20 @@ def write(
             processors: list[LogitsProcessor] = []
             if given_back is not None and texts is not None:
                 processors.append(_RowsBegin([given_back[number] for number in numbers], texts, width))
+            if continued is not None:
+                processors.append(
+                    ElixirGrammarProcessor(
+                        tokenizer,
+                        mode=[modes[number] for number in numbers],
+                        prefix=[continued[number] for number in numbers],
+                        max_new_tokens=max_new_tokens,
+                        prompt_length=width,
+                        # Where the rows draw for themselves they need every allowed token.
+                        do_sample=None if seeds is not None and temperature > 0 else temperature > 0,
+                        temperature=temperature,
+                        top_p=top_p,
+                    )
+                )
             if seeds is not None and temperature > 0:
                 of_rows = [seeds[number] for number in numbers]
                 processors.append(_RowsDraw(of_rows, temperature, top_p, start=width, length=max_new_tokens))
@@ -95,6 +116,17 @@ def write(
             for number, output in zip(numbers, outputs[:, width:].tolist()):
                 written[number] = _read(output, tokenizer)
     return [written[number] for number in range(len(sources))]
+
+
+def _mode_for(tokenizer: PreTrainedTokenizerBase, code: str, name: str) -> str:
+    """The strict grammar, or the one that takes all of Elixir where the code to continue needs that."""
+    for mode in ("strict", "accept"):
+        try:
+            ElixirGrammar(tokenizer, mode).matcher(code)
+            return mode
+        except GrammarError as error:
+            reason = error
+    raise InputError(f"{name} cannot be continued inside the grammar: {reason}") from reason
 
 
 def _read(tokens: list[int], tokenizer: PreTrainedTokenizerBase) -> Written:

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from decoding_elixir_coder import accepts
 from elixir_coder.errors import InputError
 from elixir_coder.evaluation.writing import Written, _RowsDraw, write
 from elixir_coder.generation.healing import token_texts
@@ -101,3 +102,17 @@ def test_what_was_given_back_is_written_first(model, tokenizer, sources):
     written = write(model, tokenizer, sources[:2], max_new_tokens=4, given_back=["d", ""], texts=texts)
     assert written[0].text.startswith("d")
     assert written[1] == write(model, tokenizer, sources[1:2], max_new_tokens=4)[0]
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 1.0}, {"temperature": 1.0, "seeds": [1, 2, 3, 4]}])
+def test_what_continues_code_ends_in_elixir_within_the_limit(model, tokenizer, sources, settings):
+    continued = ["x = [", "def f(a) do\n", "é = fn ->", ""]  # strict has no such name: accept mode goes on with it
+    prefixes = [tokenizer(text, add_special_tokens=False).input_ids for text in continued]
+    texts = write(model, tokenizer, sources, prefixes, continued=continued, max_new_tokens=12, batch_size=3, **settings)
+    assert all(written.is_finished for written in texts)
+    assert [text + written.text for text, written in zip(continued, texts) if not accepts(text + written.text)] == []
+
+
+def test_code_that_cannot_be_continued_is_said_to_be_none(model, tokenizer, sources):
+    with pytest.raises(InputError, match=r"input 0 .*byte 4"):
+        write(model, tokenizer, sources[:1], continued=["x = )"], max_new_tokens=8)

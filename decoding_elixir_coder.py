@@ -122,11 +122,11 @@ def _plain_vocabulary() -> Vocabulary:
 
 
 class MonitorState(Protocol):
-    """What a monitor knows about one text."""
+    """What a monitor knows about one text. mask: (vocabulary,) bool; only the verdict on the ids `within` is needed."""
 
     def after(self, piece: bytes) -> "MonitorState": ...
     def allows(self, piece: bytes) -> bool: ...
-    def mask(self) -> np.ndarray | None: ...
+    def mask(self, within: np.ndarray | None = None) -> np.ndarray | None: ...
     def completions(self) -> list[bytes]: ...
     def may_end(self) -> bool: ...
 
@@ -529,7 +529,7 @@ class _State:
             allowed = self.matcher.mask()
         eos = list(self.matcher.vocabulary.eos)
         if self.monitor is not None:
-            named = self.monitor.mask()
+            named = self.monitor.mask(allowed)
             if named is not None:
                 allowed[: len(named)] &= named[: len(allowed)]
             allowed[eos] &= self.monitor.may_end()

@@ -26,6 +26,7 @@ COMMANDS = (  # module, and the group it adds to; None for a command of its own
     ("elixir_coder.toolchain.check", None),
     ("elixir_coder.toolchain.mutate", None),
     ("elixir_coder.generation.generator", None),
+    ("elixir_coder.generation.parse", None),
     ("elixir_coder.release.parameters", None),
     ("elixir_coder.release.export", None),
     ("elixir_coder.release.show", None),

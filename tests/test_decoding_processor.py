@@ -315,7 +315,7 @@ class Words:
     def allows(self, piece):
         return self.forbidden not in piece
 
-    def mask(self):
+    def mask(self, within=None):
         pieces = ElixirGrammar(small_tokenizer()).vocabulary.pieces
         return np.array([self.allows(piece) for piece in pieces])
 

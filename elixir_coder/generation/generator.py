@@ -2,8 +2,11 @@
 
     generator = Generator(".")
     print(generator.generate("defmodule Stack do\n"))
-    for piece in generator.stream("defmodule Stack do\n"):
+    for piece in generator.stream("defmodule Stack do\n", grammar="elixir"):
         print(piece, end="")
+
+With a grammar the model cannot leave Elixir, and ends what it began within its budget of tokens. The command asks for
+it unless told otherwise, and lets Elixir's own parser have the last word.
 
 What the user gives is always read as text: a `</s>` or `<fim_middle>` in it is spelled out, never a special token.
 """
@@ -11,13 +14,21 @@ What the user gives is always read as text: a `</s>` or `<fim_middle>` in it is 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from elixir_coder.errors import InputError
+from elixir_coder.errors import InputError, MissingDependencyError, require
+from grammar_elixir_coder import STARTS
+
+if TYPE_CHECKING:
+    from decoding_elixir_coder import ElixirGrammar, Monitor
+    from elixir_coder.generation.monitor import NameMonitor
 
 DEFAULT_MODEL = Path(__file__).resolve().parents[2]  # a checkout is a model folder
 
@@ -53,13 +64,29 @@ class Generator:
         num_beams: int = 1,
         repetition_penalty: float = 1.0,
         seed: int | None = None,
+        grammar: str | ElixirGrammar | None = None,
+        start: str = "file",
+        monitor: Monitor | None = None,
     ) -> Iterator[str]:
         """The same text piece by piece as it is written; with beams, in one piece at the end.
 
         temperature: 0 takes the likeliest token every time; above 0 samples from the `top_p` nucleus, the same way
         for the same `seed`. repetition_penalty: above 1 makes what was already written less likely.
+        grammar: "elixir" keeps prompt + text + suffix inside Elixir; what `grammar_for` gives may stand for it.
+        start: what the three are as a whole, e.g. "file" or "expression". monitor: what else may not come next, e.g.
+        names that do not exist (`generation/monitor.py`).
+
+        Raises InputError where the prompt is no Elixir so far, or cannot be ended within `max_new_tokens`.
         """
-        source, begun, given_back = self.inputs(prompt, suffix)
+        if grammar == "elixir":
+            grammar = self.grammar_for(prompt, suffix, start)
+        elif isinstance(grammar, str):
+            raise InputError(f"no such grammar: {grammar}; there is: elixir")
+        elif monitor is not None and grammar is None:
+            raise InputError("a monitor goes with the grammar: grammar='elixir'")
+        from elixir_coder.generation.healing import TokenHealing
+
+        source, begun, given_back = self.inputs(prompt, suffix, grammar, monitor)
         limit = self.model.config.max_position_embeddings
         if len(begun) + max_new_tokens > limit:
             raise InputError(
@@ -74,28 +101,73 @@ class Generator:
         if temperature > 0:
             arguments |= {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
         skipped = 0  # what was given back is written again, and the reader has it already
-        for piece in self._run(source, begun, given_back, arguments, seed):
-            skip = min(len(given_back) - skipped, len(piece))
-            skipped += skip
-            if piece[skip:]:
-                yield piece[skip:]
+        with _told_grammar_errors() if grammar is not None else nullcontext():
+            processors: list[Any] = [TokenHealing(given_back, self.texts, len(begun))] if given_back else []
+            if grammar is not None:
+                prefix = prompt.removesuffix(given_back)
+                processors.append(self._processor(grammar, prefix, suffix, monitor, len(begun), arguments))
+            for piece in self._run(source, begun, processors, arguments, seed):
+                skip = min(len(given_back) - skipped, len(piece))
+                skipped += skip
+                if piece[skip:]:
+                    yield piece[skip:]
 
-    def inputs(self, prompt: str, suffix: str | None = None) -> tuple[list[int], list[int], str]:
+    def grammar_for(self, prompt: str, suffix: str | None = None, start: str = "file") -> ElixirGrammar:
+        """The strict grammar; the one that accepts all of Elixir (`.mode` says so) where the prompt needs that.
+
+        Raises InputError that says where the prompt is no Elixir, and MissingDependencyError without llguidance.
+        """
+        require("llguidance", "decode")
+        from decoding_elixir_coder import ElixirGrammar, GrammarError
+        from elixir_coder.generation.parse import place
+
+        for mode in ("strict", "accept"):
+            grammar = ElixirGrammar(self.tokenizer, mode=mode, start=start)
+            try:
+                grammar.matcher(prompt, suffix)
+                return grammar
+            except GrammarError as error:
+                line, column = place(prompt, error.offset)
+                fault = error
+        raise InputError(
+            f"the prompt is not the beginning of Elixir ({start}): line {line}, column {column}, byte {fault.offset}; "
+            "correct it, say with --start what it is part of, or write without a grammar"
+        )
+
+    def inputs(
+        self,
+        prompt: str,
+        suffix: str | None = None,
+        grammar: ElixirGrammar | None = None,
+        monitor: Monitor | None = None,
+    ) -> tuple[list[int], list[int], str]:
         """What the encoder reads and what the decoder begins with, as token ids, and the text the decoder must write
         first (see `generation/healing.py`).
 
         The layouts are those of `tasks/complete.py` and `tasks/infill.py`; how a prompt to continue is shared out is
-        told at `tokenization_elixir_coder.split_prompt`.
+        told at `tokenization_elixir_coder.split_prompt`. grammar, monitor: of what is given back, some token that
+        rewrites it must be one that they allow.
         """
         from elixir_coder.generation.healing import give_back
         from tokenization_elixir_coder import encode_prompt, encode_untrusted, split_prompt
 
         if not prompt.strip() and not (suffix or "").strip():
             raise InputError("the prompt is empty; give the beginning of some Elixir, e.g. 'defmodule Stack do'")
+
+        def may_follow(text: str, candidates: list[int]) -> bool:
+            if grammar is None:
+                return True
+            before = prompt.removesuffix(text)
+            allowed = grammar.matcher(before).mask()
+            names = monitor.state(before.encode()) if monitor else None
+            return any(
+                allowed[index] and (names is None or names.allows(self.texts[index].encode())) for index in candidates
+            )
+
         begun = [self.model.config.decoder_start_token_id]
         given_back = ""
         if suffix is None:
-            before, given_back = give_back(encode_untrusted(self.tokenizer, prompt), self.texts)
+            before, given_back = give_back(encode_untrusted(self.tokenizer, prompt), self.texts, may_follow)
             earlier, latest = split_prompt(before)
             source = [self.special.code, *earlier, self.special.eos]
             begun += latest
@@ -106,13 +178,34 @@ class Generator:
             raise InputError(f"the input has {len(source)} tokens, the model reads {limit}; shorten it")
         return source, begun, given_back
 
+    def _processor(
+        self,
+        grammar: ElixirGrammar,
+        prefix: str,
+        suffix: str | None,
+        monitor: Monitor | None,
+        num_begun: int,
+        arguments: dict[str, Any],
+    ) -> Any:
+        from decoding_elixir_coder import ElixirGrammarProcessor
+
+        settings = ("max_new_tokens", "num_beams", "do_sample", "temperature", "top_k", "top_p")
+        return ElixirGrammarProcessor(
+            self.tokenizer,
+            start=grammar.start,
+            mode=grammar.mode,
+            prefix=prefix,
+            suffix=suffix,
+            monitor=monitor,
+            prompt_length=num_begun,
+            **{name: arguments[name] for name in settings if name in arguments},
+        )
+
     def _run(
-        self, source: list[int], begun: list[int], given_back: str, arguments: dict[str, Any], seed: int | None
+        self, source: list[int], begun: list[int], processors: list[Any], arguments: dict[str, Any], seed: int | None
     ) -> Iterator[str]:
         import torch
         from transformers import TextIteratorStreamer
-
-        from elixir_coder.generation.healing import TokenHealing
 
         if seed is not None:
             torch.manual_seed(seed)
@@ -121,9 +214,8 @@ class Generator:
             "input_ids": input_ids,
             "attention_mask": torch.ones_like(input_ids),
             "decoder_input_ids": torch.tensor([begun], device=self.model.device),
+            "logits_processor": processors,
         }
-        if given_back:
-            inputs["logits_processor"] = [TokenHealing(given_back, self.texts, len(begun))]
         if arguments["num_beams"] > 1:
             output = self.model.generate(**inputs, **arguments)
             yield self.tokenizer.decode(
@@ -154,6 +246,17 @@ class Generator:
             raise failures[0]
 
 
+@contextmanager
+def _told_grammar_errors() -> Iterator[None]:
+    """What the grammar cannot do, such as ending a deep nest in two tokens, is for the user to put right."""
+    from decoding_elixir_coder import GrammarError
+
+    try:
+        yield
+    except GrammarError as error:
+        raise InputError(f"{error}; more --max_new_tokens may help, or --grammar none") from error
+
+
 def add_parser(subparsers: Any) -> None:
     """Add `elixir-coder generate`."""
     parser = subparsers.add_parser(
@@ -172,14 +275,31 @@ def add_parser(subparsers: Any) -> None:
         "--repetition_penalty", type=float, default=1.0, help="above 1 makes repeating itself less likely (default: 1)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of sampling (default: 0)")
+    parser.add_argument(
+        "--grammar",
+        choices=("elixir", "none"),
+        default="elixir",
+        help="what is written must be Elixir (default), or any text",
+    )
+    parser.add_argument(
+        "--start", choices=STARTS, default="file", help="what prompt and text are as a whole (default: file)"
+    )
+    parser.add_argument("--names", action="store_true", help="call only functions that exist in Elixir and --project")
+    parser.add_argument("--project", type=Path, metavar="PATH", help="Mix project whose modules --names knows too")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the prompt, then what the model writes as it writes it, then the suffix."""
+    """Print the prompt, then what the model writes as it writes it, then the suffix.
+
+    With a grammar and where nobody watches, it is printed when Elixir's parser has had the last word.
+    """
     prompt = read_text(sys.stdin.buffer.read(), "standard input") if args.prompt == "-" else args.prompt
     check_settings(args)
+    if args.grammar == "elixir":
+        check_llguidance()
     generator = Generator(args.model)
+    grammar = generator.grammar_for(prompt, args.suffix, args.start) if args.grammar == "elixir" else None
     pieces = generator.stream(
         prompt,
         args.suffix,
@@ -189,14 +309,61 @@ def run(args: argparse.Namespace) -> int:
         num_beams=args.num_beams,
         repetition_penalty=args.repetition_penalty,
         seed=args.seed,
+        grammar=grammar,
+        monitor=monitor_of(generator, args.project, args.start) if args.names else None,
     )
     first = next(pieces, "")  # what is wrong with the input is said before anything is printed
-    for piece in (prompt, first):
-        print(piece, end="", flush=True)
-    for piece in pieces:
-        print(piece, end="", flush=True)
-    print(args.suffix or "")
+    text = ""
+    is_watched = grammar is None or sys.stdout.isatty()
+    if is_watched:
+        print(prompt, end="", flush=True)
+    for piece in chain([first], pieces):
+        text += piece
+        if is_watched:
+            print(piece, end="", flush=True)
+    checked = check_text(text, prompt, args.suffix or "", grammar) if grammar else text
+    if is_watched:
+        print(args.suffix or "")
+    if not is_watched or checked != text:
+        print(prompt + checked + (args.suffix or ""))
     return 0
+
+
+def check_llguidance() -> None:
+    """Raise MissingDependencyError that also says how to do without."""
+    try:
+        require("llguidance", "decode")
+    except MissingDependencyError as error:
+        raise MissingDependencyError(f"{error}; or write what need not be Elixir: --grammar none") from error
+
+
+def check_text(text: str, prompt: str, suffix: str, grammar: ElixirGrammar) -> str:
+    """The text with which Elixir's parser is content; what was done to it, and what could not be, goes to stderr."""
+    from elixir_coder.generation.checked import last_word
+    from elixir_coder.toolchain.toolchain import Toolchain
+
+    if grammar.mode != "strict":
+        print("note: the strict grammar does not know what the prompt uses; a looser one was taken", file=sys.stderr)
+    if not shutil.which("elixir"):
+        print("note: `elixir` is not on the PATH, so its parser was not asked: apt install elixir", file=sys.stderr)
+        return text
+    with Toolchain(workers=1) as toolchain:
+        checked = last_word(text, toolchain, grammar=grammar, prefix=prompt, suffix=suffix)
+    if checked.repair:
+        print(f"note: {checked.repair}", file=sys.stderr)
+    return checked.text
+
+
+def monitor_of(generator: Generator, project: Path | None, start: str) -> NameMonitor:
+    """The monitor of names for the model's vocabulary; what a project has changed since it was compiled is compiled."""
+    from elixir_coder.generation.monitor import NameMonitor
+    from elixir_coder.generation.names import dependency_folders
+    from elixir_coder.toolchain.toolchain import Toolchain
+
+    if project is None:
+        return NameMonitor.of(generator.tokenizer, start=start)
+    with Toolchain(workers=1, code_paths=dependency_folders(project)) as toolchain:
+        return NameMonitor.of(generator.tokenizer, project, toolchain, start)
 
 
 def check_settings(args: argparse.Namespace) -> None:
@@ -207,6 +374,10 @@ def check_settings(args: argparse.Namespace) -> None:
         raise InputError("--temperature must be at least 0 and --top_p in (0, 1]")
     if args.repetition_penalty <= 0:
         raise InputError("--repetition_penalty must be above 0; 1 changes nothing")
+    if args.project and not args.names:
+        raise InputError("--project goes with --names")
+    if args.names and args.grammar == "none":
+        raise InputError("--names goes with --grammar elixir")
     if args.temperature > 0 and args.num_beams > 1:
         raise InputError("--num_beams searches for the likeliest text; use it with --temperature 0")
 

@@ -8,6 +8,8 @@ Method: token healing, https://github.com/guidance-ai/guidance (2023), for as ma
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
@@ -37,12 +39,19 @@ def token_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return ["" if index in special or "\ufffd" in text else text for index, text in enumerate(texts)]
 
 
-def give_back(ids: list[int], texts: list[str]) -> tuple[list[int], str]:
-    """The ids without the last ones that a single token could stand for, and the text of these; "" where none could."""
+def give_back(
+    ids: list[int], texts: list[str], may_follow: Callable[[str, list[int]], bool] | None = None
+) -> tuple[list[int], str]:
+    """The ids without the last ones that a single token could stand for, and the text of these; "" where none could.
+
+    may_follow: whether one of some tokens may be written in the place of a text; by default, any may.
+    """
     for number in range(LONGEST, 0, -1):
         last = ids[-number:]
         text = "".join(texts[index] for index in last)
-        is_plain = len(last) == number and all(texts[index] for index in last)
-        if is_plain and any(each.startswith(text) for each in texts):
+        if len(last) < number or not all(texts[index] for index in last):
+            continue
+        longer = [index for index, each in enumerate(texts) if each.startswith(text)]
+        if longer and (may_follow is None or may_follow(text, longer)):
             return ids[:-number], text
     return ids, ""

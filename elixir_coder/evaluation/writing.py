@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,10 +47,11 @@ def write(
     that what is written for it does not depend on which others there are (but for how the machine rounds in a batch of
     another size). given_back: for each, text that its first token must begin with (see `generation/healing.py`), which
     is part of what is written; texts: of every id, by `healing.token_texts`. continued: the code that each text
-    continues; what is written is then kept in Elixir's grammar, and ended as a whole file within the limit.
+    continues; what is written is then kept in Elixir's grammar, and ended as a whole file within the limit. Code that
+    is no beginning of Elixir is continued without the grammar, and their number goes to standard error.
 
-    Raises InputError for a source that is empty or longer than the model reads, and for code to continue that is no
-    beginning of Elixir; GrammarError where that cannot be ended within the limit.
+    Raises InputError for a source that is empty or longer than the model reads, GrammarError where code to continue
+    cannot be ended within the limit.
     """
     limit = model.config.max_position_embeddings
     for number, source in enumerate(sources):
@@ -70,13 +72,18 @@ def write(
     prefixes = prefixes or [[] for _ in sources]
     if continued is not None:
         require("llguidance", "decode")
-    modes = [_mode_for(tokenizer, code, f"input {number}") for number, code in enumerate(continued or ())]
+    modes = [None if continued is None else _mode_for(tokenizer, continued[number]) for number in range(len(sources))]
+    if continued is not None and None in modes:
+        print(
+            f"{modes.count(None)} of {len(modes)} inputs are no beginning of Elixir: continued without the grammar",
+            file=sys.stderr,
+        )
     order = sorted(range(len(sources)), key=lambda number: (len(sources[number]), len(prefixes[number])))
     written: dict[int, Written] = {}
     with torch.random.fork_rng(), torch.inference_mode():
         torch.manual_seed(seed)
-        for at in range(0, len(order), batch_size):
-            numbers = order[at : at + batch_size]
+        groups = [[at for at in order if modes[at] is not None], [at for at in order if modes[at] is None]]
+        for numbers in (group[at : at + batch_size] for group in groups for at in range(0, len(group), batch_size)):
             batch = collate([Pair(sources[number], []) for number in numbers], tokenizer.pad_token_id)
             start = [[model.config.decoder_start_token_id, *prefixes[number]] for number in numbers]
             width = max(len(row) for row in start)
@@ -84,11 +91,11 @@ def write(
             processors: list[LogitsProcessor] = []
             if given_back is not None and texts is not None:
                 processors.append(_RowsBegin([given_back[number] for number in numbers], texts, width))
-            if continued is not None:
+            if continued is not None and modes[numbers[0]] is not None:
                 processors.append(
                     ElixirGrammarProcessor(
                         tokenizer,
-                        mode=[modes[number] for number in numbers],
+                        mode=[modes[number] or "strict" for number in numbers],
                         prefix=[continued[number] for number in numbers],
                         max_new_tokens=max_new_tokens,
                         prompt_length=width,
@@ -118,15 +125,15 @@ def write(
     return [written[number] for number in range(len(sources))]
 
 
-def _mode_for(tokenizer: PreTrainedTokenizerBase, code: str, name: str) -> str:
-    """The strict grammar, or the one that takes all of Elixir where the code to continue needs that."""
+def _mode_for(tokenizer: PreTrainedTokenizerBase, code: str) -> str | None:
+    """The strict grammar, or the one that takes all of Elixir where the code to continue needs that, or neither."""
     for mode in ("strict", "accept"):
         try:
             ElixirGrammar(tokenizer, mode).matcher(code)
             return mode
-        except GrammarError as error:
-            reason = error
-    raise InputError(f"{name} cannot be continued inside the grammar: {reason}") from reason
+        except GrammarError:
+            pass
+    return None
 
 
 def _read(tokens: list[int], tokenizer: PreTrainedTokenizerBase) -> Written:

@@ -144,10 +144,10 @@ def test_without_the_library_the_extra_is_named(monkeypatch, tmp_path):
 
 def test_a_model_folder_is_not_written_into(tmp_path):
     folder = save_variant(tmp_path / "model", "tiny")
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(CheckpointError, match="is a model folder"):
         export(folder, folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_place_that_cannot_be_written_is_an_error_of_the_users(tmp_path):

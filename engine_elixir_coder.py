@@ -467,6 +467,8 @@ class Engines:
             engine.num_fed += len(ids) - shared
         self._check(engine.matcher, matcher)
         engine.owner, matcher.engine = matcher, engine
+        self._pool.remove(engine)
+        self._pool.append(engine)
         return engine
 
     def _nearest(self, ids: list[int]) -> Engine:
@@ -477,8 +479,10 @@ class Engines:
         if best is None:
             best = Engine(self._reader.deep_copy(), [])
             self._pool.append(best)
-        elif self._distance(best, ids) > self.NEAR and len(self._pool) < self.most:
+        elif self._distance(best, ids) > self.NEAR:
             best = Engine(best.matcher.deep_copy(), best.ids.copy())
+            if len(self._pool) >= self.most:  # the one not asked for the longest, or texts far apart would share one
+                self._drop(self._pool[0])
             self._pool.append(best)
         return best
 

@@ -299,3 +299,17 @@ def test_the_valid_prefix_is_what_some_text_goes_on_from():
     assert valid_prefix("x = [1, 2)]") == "x = [1, 2"
     assert valid_prefix("x = é]") == "x = é"
     assert valid_prefix(PAGE) == PAGE
+
+
+def test_texts_far_apart_do_not_feed_each_others_engine_again():
+    grammar = ElixirGrammar(small_tokenizer())
+    engines = grammar.matcher()._engines
+    matchers = [grammar.matcher(f"x{number} = [" + "1, " * 99) for number in range(engines.most + 6)]
+    assert all(matcher.consume(ids_of("1")[0]) for matcher in matchers)  # more texts than engines
+    latest = matchers[-6:]
+    before = {id(engine): engine.num_fed for engine in engines._pool}
+    for _ in range(5):
+        latest = [matcher.copy() for matcher in latest]
+        assert all(matcher.consume(index) for matcher in latest for index in ids_of(", 1"))
+    fed = sum(engine.num_fed - before.get(id(engine), 0) for engine in engines._pool)
+    assert fed == 6 * 5 * len(ids_of(", 1"))

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import torch
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from decoding_elixir_coder import ElixirGrammar, ElixirGrammarProcessor, GrammarError
+from decoding_elixir_coder import ElixirGrammarProcessor, GrammarError
 from elixir_coder.errors import InputError, require
+from elixir_coder.generation.generator import grammar_for
 from elixir_coder.generation.healing import TokenHealing
 from elixir_coder.tasks.window import Pair
 from elixir_coder.training.batches import collate
@@ -126,14 +127,11 @@ def write(
 
 
 def _mode_for(tokenizer: PreTrainedTokenizerBase, code: str) -> str | None:
-    """The strict grammar, or the one that takes all of Elixir where the code to continue needs that, or neither."""
-    for mode in ("strict", "accept"):
-        try:
-            ElixirGrammar(tokenizer, mode).matcher(code)
-            return mode
-        except GrammarError:
-            pass
-    return None
+    """The mode of the grammar in which the code can be continued, or None where it is no beginning of Elixir."""
+    try:
+        return grammar_for(tokenizer, code).mode
+    except GrammarError:
+        return None
 
 
 def _read(tokens: list[int], tokenizer: PreTrainedTokenizerBase) -> Written:

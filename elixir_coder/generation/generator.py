@@ -118,17 +118,14 @@ class Generator:
         Raises InputError that says where the prompt is no Elixir, and MissingDependencyError without llguidance.
         """
         require("llguidance", "decode")
-        from decoding_elixir_coder import ElixirGrammar, GrammarError
+        from decoding_elixir_coder import GrammarError
         from elixir_coder.generation.parse import place
 
-        for mode in ("strict", "accept"):
-            grammar = ElixirGrammar(self.tokenizer, mode=mode, start=start)
-            try:
-                grammar.matcher(prompt, suffix)
-                return grammar
-            except GrammarError as error:
-                line, column = place(prompt, error.offset)
-                fault = error
+        try:
+            return grammar_for(self.tokenizer, prompt, suffix, start)
+        except GrammarError as error:
+            line, column = place(prompt, error.offset)
+            fault = error
         raise InputError(
             f"the prompt is not the beginning of Elixir ({start}): line {line}, column {column}, byte {fault.offset}; "
             "correct it, say with --start what it is part of, or write without a grammar"
@@ -244,6 +241,20 @@ class Generator:
         thread.join()
         if failures:
             raise failures[0]
+
+
+def grammar_for(tokenizer: Any, prompt: str, suffix: str | None = None, start: str = "file") -> ElixirGrammar:
+    """The strict grammar; the one that accepts all of Elixir where the prompt needs that. GrammarError for neither."""
+    from decoding_elixir_coder import ElixirGrammar, GrammarError
+
+    for mode in ("strict", "accept"):
+        grammar = ElixirGrammar(tokenizer, mode=mode, start=start)
+        try:
+            grammar.matcher(prompt, suffix)
+            return grammar
+        except GrammarError as error:
+            fault = error
+    raise fault
 
 
 @contextmanager

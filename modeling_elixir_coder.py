@@ -35,7 +35,7 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
-from transformers.utils import can_return_tuple
+from transformers.utils import can_return_tuple, logging
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
@@ -59,6 +59,8 @@ __all__ = [
     "ElixirCoderText2TextPipeline",
     "shift_tokens_right",
 ]
+
+logger = logging.get_logger(__name__)
 
 IGNORED = -100  # a label that counts in no loss, as everywhere in transformers
 FLOAT16_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
@@ -905,6 +907,7 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
 
     _tied_weights_keys = {"lm_head.weight": "model.shared.weight"}
     _keys_to_ignore_on_load_unexpected = [r"(quality|security|clarification|classification)_head\."]
+    runtime: Any = None  # the FastDecoder of `runtime_elixir_coder.py`, where the model was loaded with one
 
     def __init__(self, config: ElixirCoderConfig):
         super().__init__(config)
@@ -940,6 +943,14 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
         accumulation weighs every token alike. decoder_head: one of `config.separate_decoder_heads`. logits_to_keep: for
         the last so many tokens alone, 0 for all, or for those with these indices; `generate` needs one.
         """
+        if getattr(past_key_values, "is_native", False):
+            logits = past_key_values.step(decoder_input_ids, decoder_attention_mask)
+            kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            return Seq2SeqLMOutput(
+                logits=logits[:, kept],
+                past_key_values=past_key_values,
+                encoder_last_hidden_state=None if encoder_outputs is None else encoder_outputs[0],
+            )
         if labels is not None:
             use_cache = False
             if decoder_input_ids is None and decoder_inputs_embeds is None:
@@ -971,6 +982,69 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
             encoder_hidden_states=outputs.encoder_hidden_states,
             encoder_attentions=outputs.encoder_attentions,
         )
+
+    @classmethod
+    def from_pretrained(
+        cls, *args: Any, runtime: str = "plain", runtime_dtype: str = "int8", **kwargs: Any
+    ) -> "ElixirCoderForConditionalGeneration":
+        """As of every model of transformers, and besides:
+
+        runtime: "fast" makes `generate` several times as fast on a CPU, for inference alone; "plain" is PyTorch.
+        runtime_dtype: of the fast runtime's weights: "int8", "bfloat16" or "float32".
+
+        Where the fast runtime cannot be had, for want of a C compiler or because the model is to stand on another
+        device, the plain model is loaded and a warning says why.
+        """
+        if runtime not in ("plain", "fast"):
+            raise ValueError(f"runtime must be 'plain' or 'fast', got {runtime!r}")
+        if runtime == "plain":
+            return super().from_pretrained(*args, **kwargs)
+        try:
+            from .runtime_elixir_coder import accelerate, why_not_fast
+        except ImportError:
+            from runtime_elixir_coder import accelerate, why_not_fast
+        reason = why_not_fast(runtime_dtype, kwargs)
+        if reason is None and "torch_dtype" not in kwargs:
+            kwargs.setdefault("dtype", torch.float32)
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        reason = reason or accelerate(model, runtime_dtype)
+        if reason is not None:
+            logger.warning(f"{reason}; the model runs in PyTorch instead, with its own generate")
+        return loaded
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
+        """As of every model of transformers; ValueError for one with the fast runtime, whose weights are packed."""
+        if self.runtime is not None:
+            raise ValueError("a model with runtime='fast' has packed weights; save the one that was loaded without it")
+        return super().save_pretrained(*args, **kwargs)
+
+    def generate(self, inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As of every model of transformers. With the fast runtime, see `generating_elixir_coder.generate`."""
+        if self.runtime is None:
+            return super().generate(inputs, *args, **kwargs)
+        try:
+            from .generating_elixir_coder import generate
+        except ImportError:
+            from generating_elixir_coder import generate
+        return generate(self, inputs, *args, **kwargs)
+
+    def _maybe_prepare_encoder_kwargs_for_generation(
+        self, inputs_tensor: torch.Tensor, model_kwargs: dict[str, Any], name: str, config: GenerationConfig
+    ) -> dict[str, Any]:
+        """With the fast runtime, transformers' own loops get its cache, and no text is encoded that it remembers."""
+        is_ordinary = name == "input_ids" and not {"past_key_values", "decoder_inputs_embeds"} & set(model_kwargs)
+        begun, begun_mask = (model_kwargs.get(f"decoder_{each}") for each in ("input_ids", "attention_mask"))
+        if begun_mask is not None and (begun[:, 0] != self.config.decoder_start_token_id).all():
+            is_ordinary &= bool(begun_mask.all())  # else the start token comes to stand before the padding
+        asks_for_more = config.output_attentions or config.output_hidden_states or config.cache_implementation
+        if self.runtime is None or not config.use_cache or asks_for_more or not is_ordinary:
+            return super()._maybe_prepare_encoder_kwargs_for_generation(inputs_tensor, model_kwargs, name, config)
+        mask = model_kwargs.get("attention_mask")
+        sources = self.runtime.read(inputs_tensor, mask)
+        model_kwargs["encoder_outputs"] = BaseModelOutput(last_hidden_state=self.runtime.states(sources, mask))
+        model_kwargs["past_key_values"] = self.runtime.cache(sources, model_kwargs.get("decoder_head"))
+        return model_kwargs
 
     def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
         return shift_tokens_right(labels, self.config.pad_token_id, self.config.decoder_start_token_id)

@@ -28,7 +28,7 @@ help:
 	@echo 'make docs    run what the README shows and follow every link in it and in docs/'
 	@echo 'make clean   remove what make has made: .venv, build and caches'
 	@echo
-	@echo 'Each sets up what it needs: $(VENV), the versions in constraints.txt, and Elixir and bubblewrap through apt.'
+	@echo 'Each sets up what it needs: $(VENV), the versions in constraints.txt, and Elixir, bubblewrap and gcc through apt.'
 	@echo 'NO_SETUP=1 leaves all that alone and takes the `python` on the PATH.'
 
 demo: base
@@ -115,6 +115,8 @@ system:
 	@missing=; \
 	command -v elixir >/dev/null || missing="$$missing elixir"; \
 	command -v bwrap >/dev/null || missing="$$missing bubblewrap"; \
+	command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || \
+	    missing="$$missing gcc libc6-dev"; \
 	if [ ! -x $(VENV)/bin/python ]; then \
 	    found=; for python in $(PYTHONS); do if $(call usable,$$python); then found=yes; fi; done; \
 	    [ "$$found" ] || missing="$$missing python3-venv"; \

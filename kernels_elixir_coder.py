@@ -14,11 +14,13 @@ Raises KernelError where there is no compiler, or where it fails.
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -111,12 +113,16 @@ typedef struct {
 typedef void Job(int me, int team, void *given);
 
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER, door = PTHREAD_MUTEX_INITIALIZER;
-static pthread_mutex_t ahead = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t bell = PTHREAD_COND_INITIALIZER;
+static pthread_mutex_t ahead = PTHREAD_MUTEX_INITIALIZER, deferred_door = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t bell = PTHREAD_COND_INITIALIZER, deferred_bell = PTHREAD_COND_INITIALIZER;
 static atomic_int ticket, running, arrived, phase;
 static Job *job;
 static void *job_given;
 static int job_team, workers;
+
+static const Pass *deferred;  /* a pass that begin_decode has left to another thread */
+static int deferred_team, deferred_answer, has_deferring;
+static atomic_int deferred_done;
 
 static void wait_for(atomic_int *flag, int old) {
     for (int spins = 0; atomic_load_explicit(flag, memory_order_acquire) == old; spins++)
@@ -153,8 +159,11 @@ static void start_anew(void) {  /* in the child of a fork, which has none of the
     pthread_mutex_init(&busy, NULL);
     pthread_mutex_init(&door, NULL);
     pthread_mutex_init(&ahead, NULL);
+    pthread_mutex_init(&deferred_door, NULL);
     pthread_cond_init(&bell, NULL);
-    workers = 0;
+    pthread_cond_init(&deferred_bell, NULL);
+    workers = has_deferring = 0;
+    deferred = NULL;
     atomic_store(&ticket, 0);
     atomic_store(&arrived, 0);
 }
@@ -546,8 +555,6 @@ typedef struct {
     Input input;
 } Work;
 
-INLINE int is_mine(const Work *work, int item) { return item % work->team == work->me; }
-
 /* Let every linear layer that comes next read the input's rows. */
 static void make_ready(Work *work, const Linear *linear, int width, int rows) {
     if (linear->dtype == INT8)
@@ -797,22 +804,19 @@ int decode(const Pass *pass, int team) {
 }
 
 /* The same in another thread, between begin_decode and end_decode of one thread; another waits until these are over. */
-static pthread_mutex_t deferred_door = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t deferred_bell = PTHREAD_COND_INITIALIZER;
-static const Pass *deferred;
-static int deferred_team, deferred_answer, has_deferring;
-static atomic_int deferred_done;
-
 static void *decode_deferred(void *nothing) {
     (void)nothing;
+    pthread_mutex_lock(&deferred_door);
     for (;;) {
-        pthread_mutex_lock(&deferred_door);
         while (!deferred) pthread_cond_wait(&deferred_bell, &deferred_door);
         const Pass *pass = deferred;
         deferred = NULL;
         pthread_mutex_unlock(&deferred_door);
-        deferred_answer = decode(pass, deferred_team);
+        int answer = decode(pass, deferred_team);
+        pthread_mutex_lock(&deferred_door);
+        deferred_answer = answer;
         atomic_store(&deferred_done, 1);
+        pthread_cond_broadcast(&deferred_bell);
     }
     return NULL;
 }
@@ -827,15 +831,19 @@ int begin_decode(const Pass *pass, int team) {
     }
     atomic_store(&deferred_done, 0);
     deferred_team = team;
-    deferred = pass;
-    pthread_cond_signal(&deferred_bell);
+    deferred = has_deferring ? pass : NULL;
+    pthread_cond_broadcast(&deferred_bell);
     pthread_mutex_unlock(&deferred_door);
+    if (!has_deferring) pthread_mutex_unlock(&ahead);
     return has_deferring;
 }
 
 int end_decode(void) {
-    wait_for(&deferred_done, 0);
+    for (int spins = 0; spins < SPINS && !atomic_load(&deferred_done); spins++) PAUSE();
+    pthread_mutex_lock(&deferred_door);
+    while (!atomic_load(&deferred_done)) pthread_cond_wait(&deferred_bell, &deferred_door);
     int answer = deferred_answer;
+    pthread_mutex_unlock(&deferred_door);
     pthread_mutex_unlock(&ahead);
     return answer;
 }
@@ -951,8 +959,11 @@ def _compiler() -> list[str]:
     for command in map(shlex.split, wanted):
         if shutil.which(command[0]):
             return command
+    if not os.environ.get("CC") and importlib.util.find_spec("ziglang"):
+        return [sys.executable, "-m", "ziglang", "cc"]
     raise KernelError(
-        f"no C compiler: {' or '.join(wanted)} is not on the PATH; install one (apt install gcc), or set CC to yours"
+        f"no C compiler: {' or '.join(wanted)} is not on the PATH; install one (apt install gcc libc6-dev, or "
+        "pip install 'elixir-coder[fast]', or pip install ziglang), or set CC to yours"
     )
 
 

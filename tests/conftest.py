@@ -28,13 +28,16 @@ hypothesis.settings.load_profile("default")
 
 
 def pytest_collection_modifyitems(items):
-    """Skip the tests marked `elixir` where there is none, with a word in the summary."""
-    if not shutil.which("elixir"):
+    """Skip the tests marked `elixir` or `compiler` where there is none, with a word in the summary."""
+    programs = {"elixir": ["elixir"], "compiler": [os.environ.get("CC", "cc").split()[0], "gcc", "clang"]}
+    packages = {"elixir": "elixir", "compiler": "gcc libc6-dev"}
+    for marker, names in programs.items():
+        if any(map(shutil.which, names)):
+            continue
+        reason = f"`{names[0]}` is not on the PATH; install it with: apt install {packages[marker]}"
         for item in items:
-            if item.get_closest_marker("elixir"):
-                item.add_marker(
-                    pytest.mark.skip(reason="`elixir` is not on the PATH; install it with: apt install elixir")
-                )
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_unconfigure():

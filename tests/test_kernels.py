@@ -13,6 +13,8 @@ from torch import nn
 import kernels_elixir_coder as kernels
 from runtime_elixir_coder import RUNTIME_DTYPES, FastLinear
 
+pytestmark = pytest.mark.compiler
+
 
 def emulated(linear: nn.Linear, rows: torch.Tensor, planes: int) -> torch.Tensor:
     """What a layer of 8 bits is meant to give, in float64."""

@@ -105,26 +105,25 @@ def system_packages(tmp_path):
 
 
 def test_nothing_is_installed_when_nothing_is_missing(system_packages):
-    assert system_packages(elixir="", bwrap="", apt_get=APT, id=ROOT_ID) == ("", [])
+    assert system_packages(elixir="", bwrap="", cc="", apt_get=APT, id=ROOT_ID) == ("", [])
 
 
 def test_root_installs_what_is_missing(system_packages):
-    printed, calls = system_packages(elixir="", apt_get=APT, id=ROOT_ID)
+    printed, calls = system_packages(elixir="", clang="", apt_get=APT, id=ROOT_ID)
     assert calls == ["apt-get update -qq", f"{INSTALL} bubblewrap"]
     assert printed == "Installing system packages: bubblewrap ...\n"
 
 
 def test_sudo_is_used_when_it_asks_no_password(system_packages):
     _, calls = system_packages(apt_get=APT, id=USER_ID, sudo=WITH_SUDO)
-    assert calls == ["sudo", "sudo", "apt-get update -qq", "sudo", f"{INSTALL} elixir bubblewrap"]
+    assert calls == ["sudo", "sudo", "apt-get update -qq", "sudo", f"{INSTALL} elixir bubblewrap gcc libc6-dev"]
 
 
 @pytest.mark.parametrize("commands", [{"apt_get": APT, "id": USER_ID, "sudo": WITHOUT_SUDO}, {"id": ROOT_ID}])
 def test_without_rights_or_without_apt_it_says_what_to_install(system_packages, commands):
     printed, calls = system_packages(**commands)
-    assert printed == (
-        "note: not installed, and not ours to install here: elixir bubblewrap. As root: apt install elixir bubblewrap\n"
-    )
+    missing = "elixir bubblewrap gcc libc6-dev"
+    assert printed == f"note: not installed, and not ours to install here: {missing}. As root: apt install {missing}\n"
     assert calls == []
 
 
@@ -134,5 +133,5 @@ def test_a_failing_apt_is_said_and_does_not_stop_the_rest(system_packages):
 
 
 def test_python_without_venv_is_missing_too(system_packages, tmp_path):
-    printed, _ = system_packages(venv=tmp_path / "none", elixir="", bwrap="", python3="exit 1", id=USER_ID)
+    printed, _ = system_packages(venv=tmp_path / "none", elixir="", bwrap="", cc="", python3="exit 1", id=USER_ID)
     assert "apt install python3-venv" in printed

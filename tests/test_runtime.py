@@ -13,6 +13,7 @@ from configuration_elixir_coder import ElixirCoderConfig
 from modeling_elixir_coder import ElixirCoderForConditionalGeneration
 from runtime_elixir_coder import RUNTIME_DTYPES, FastLinear, accelerate
 
+pytestmark = pytest.mark.compiler
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SIZES = {
     "vocab_size": 301,

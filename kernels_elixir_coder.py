@@ -4,9 +4,10 @@ One call of `decode` takes any number of new tokens of any number of texts throu
 is left of the cost that a framework has per operator, which is most of the time of a small model's step. It is written
 for gcc and clang; what a wide processor can do, they make of vectors of 16 numbers.
 
-Weights of 8 bits have a scale for each output, their inputs a scale for each row, worked out as they come. Sums of
-products are exact in 32 bits and everything else is done row by row in one order, so that what a row gives does not
-depend on the other rows of a pass, nor on the number of threads. All other numbers are float32.
+Weights of 8 bits have a scale for each output. Their inputs are rounded as they come, to two bytes, 15 bits, with a
+scale for each row: one byte is not enough (docs/LOG.md). Sums of products are exact in 32 bits and everything else is
+done row by row in one order, so that what a row gives does not depend on the other rows of a pass, nor on the number of
+threads. All other numbers are float32.
 
 Raises KernelError where there is no compiler, or where it fails.
 """
@@ -71,7 +72,6 @@ typedef struct {
     const void *weight;  /* [block of 16 outputs][inputs][16]; INT8: [block][inputs / 4][16][4], each plus 128 */
     const float *scale, *bias;  /* [blocks * 16]; scale of INT8 alone; bias may be NULL */
     int32_t dtype, blocks, inputs, outputs;  /* inputs of INT8: in whole fours */
-    int32_t planes;  /* of INT8: bytes that an input is rounded to, 1 or 2 */
 } Linear;
 
 typedef struct { const float *weight, *bias; float epsilon; int32_t is_rms; } Norm;  /* without a weight: none */
@@ -290,9 +290,9 @@ INLINE floats activate(floats x, int activation) {
 
 typedef struct {  /* what a linear layer reads */
     float *rows;  /* [row][stride], zero behind the last number of a row */
-    int8_t *bytes;  /* [row][plane][stride]: a number is its byte, or 128 times it plus the second, scaled */
+    int8_t *bytes;  /* [row][2][stride]: a number is 128 times its first byte, plus its second, times the scale */
     float *scales;
-    int32_t *sums;  /* [row][plane]: of the bytes, times 128 */
+    int32_t *sums;  /* [row][2]: of the bytes, times 128 */
     int32_t stride;
 } Input;
 
@@ -318,9 +318,9 @@ static void norm_row(const Norm *norm, const float *row, int width, float *out) 
     }
 }
 
-static void quantize_row(const Input *input, int row, int width, int planes) {
+static void quantize_row(const Input *input, int row, int width) {
     const float *from = input->rows + (size_t)row * input->stride;
-    int8_t *to = input->bytes + (size_t)row * planes * input->stride;
+    int8_t *to = input->bytes + (size_t)row * 2 * input->stride;
     int whole = WHOLE(width, LANES);
     floats most = {0};
     for (int i = 0; i < whole; i += LANES) {
@@ -328,27 +328,22 @@ static void quantize_row(const Input *input, int row, int width, int planes) {
         x = choose(x < splat(0.0f), -x, x);
         most = choose(x > most, x, most);
     }
-    float scale = highest(most) / (planes == 2 ? 128 * 127.0f : 127.0f), inverse = scale > 0 ? 1.0f / scale : 0.0f;
+    float scale = highest(most) / (128 * 127.0f), inverse = scale > 0 ? 1.0f / scale : 0.0f;
     ints sums[2] = {0};
     for (int i = 0; i < whole; i += LANES) {
         floats shifted = load(from, i, FLOAT32) * splat(inverse) + splat(12582912.0f);
-        ints number = (ints)shifted - (ints)splat(12582912.0f), rest = {0};
-        if (planes == 2) {
-            ints high = (number + 64) >> 7;
-            rest = number - (high << 7);
-            number = high;
-        }
-        sums[0] += number;
-        sums[1] += rest;
-        for (int j = 0; j < LANES; j++) to[i + j] = (int8_t)number[j];
-        if (planes == 2)
-            for (int j = 0; j < LANES; j++) to[input->stride + i + j] = (int8_t)rest[j];
+        ints number = (ints)shifted - (ints)splat(12582912.0f);
+        ints first = (number + 64) >> 7, second = number - (first << 7);
+        sums[0] += first;
+        sums[1] += second;
+        for (int j = 0; j < LANES; j++) to[i + j] = (int8_t)first[j];
+        for (int j = 0; j < LANES; j++) to[input->stride + i + j] = (int8_t)second[j];
     }
     input->scales[row] = scale;
-    for (int plane = 0; plane < planes; plane++) {
+    for (int plane = 0; plane < 2; plane++) {
         int all = 0;
         for (int j = 0; j < LANES; j++) all += sums[plane][j];
-        input->sums[row * planes + plane] = 128 * all;
+        input->sums[2 * row + plane] = 128 * all;
     }
 }
 
@@ -439,7 +434,7 @@ static void any_tile(const void *const weights[2], int dtype, int inputs, const 
 INLINE floats finished(const Linear *linear, int block, const Input *input, int row, floats sums[][2], int side) {
     floats answer = sums[0][side];
     if (linear->dtype == INT8) {
-        if (linear->planes == 2) answer = answer * splat(128.0f) + sums[1][side];
+        answer = answer * splat(128.0f) + sums[1][side];
         answer = answer * splat(input->scales[row]) * load(linear->scale, (size_t)LANES * block, FLOAT32);
     }
     if (linear->bias) answer += load(linear->bias, (size_t)LANES * block, FLOAT32);
@@ -455,7 +450,7 @@ INLINE const void *weights_of(const Linear *linear, int block) {
 static void linear_rows(const Linear *linear, const Linear *second, const Input *input, int rows, float *out,
                         int stride, int mode, int activation, int me, int team) {
     int step = mode == GATED ? 1 : 2, units = (linear->blocks + step - 1) / step;
-    int planes = linear->dtype == INT8 ? linear->planes : 1, most = MOST_ROWS / planes;
+    int planes = linear->dtype == INT8 ? 2 : 1, most = MOST_ROWS / planes;
     for (int unit = units * me / team; unit < units * (me + 1) / team; unit++) {
         int block = unit * step, next = LEAST(block + 1, linear->blocks - 1);
         const void *weights[] = {weights_of(linear, block),
@@ -558,7 +553,7 @@ typedef struct {
 /* Let every linear layer that comes next read the input's rows. */
 static void make_ready(Work *work, const Linear *linear, int width, int rows) {
     if (linear->dtype == INT8)
-        for (int row = work->me; row < rows; row += work->team) quantize_row(&work->input, row, width, linear->planes);
+        for (int row = work->me; row < rows; row += work->team) quantize_row(&work->input, row, width);
     barrier(work->team);
 }
 
@@ -569,7 +564,7 @@ static void begin_sublayer(Work *work, const Norm *norm, const Linear *linear) {
         float *to = work->input.rows + (size_t)row * work->input.stride;
         if (work->model->is_pre_norm) norm_row(norm, from, width, to);
         else memcpy(to, from, work->wide * sizeof(float));
-        if (linear->dtype == INT8) quantize_row(&work->input, row, width, linear->planes);
+        if (linear->dtype == INT8) quantize_row(&work->input, row, width);
     }
     barrier(work->team);
 }
@@ -700,7 +695,7 @@ static void feed_forward(Work *work, int layer) {
     for (int row = work->me; row < rows; row += work->team) {
         memcpy(work->input.rows + (size_t)row * work->input.stride, work->mixed + (size_t)row * work->mixed_stride,
                now->inner.blocks * LANES * sizeof(float));
-        if (now->outer.dtype == INT8) quantize_row(&work->input, row, now->outer.inputs, now->outer.planes);
+        if (now->outer.dtype == INT8) quantize_row(&work->input, row, now->outer.inputs);
     }
     barrier(work->team);
     end_sublayer(work, &now->norm, &now->outer);
@@ -734,7 +729,7 @@ static void read_out(Work *work) {
         float *to = work->input.rows + (size_t)line * work->input.stride;
         if (model->last.weight) norm_row(&model->last, from, model->width, to);
         else memcpy(to, from, work->wide * sizeof(float));
-        if (model->head.dtype == INT8) quantize_row(&work->input, line, model->width, model->head.planes);
+        if (model->head.dtype == INT8) quantize_row(&work->input, line, model->width);
     }
     barrier(work->team);
     linear_rows(&model->head, NULL, &work->input, pass->num_kept, pass->logits, model->head.blocks * LANES, PLAIN, 0,
@@ -868,7 +863,7 @@ static void product_job(int me, int team, void *given) {
         float *to = input.rows + row * stride;
         memcpy(to, product->rows + row * product->width, product->width * sizeof(float));
         memset(to + product->width, 0, (stride - product->width) * sizeof(float));
-        if (linear->dtype == INT8) quantize_row(&input, (int)row, product->width, linear->planes);
+        if (linear->dtype == INT8) quantize_row(&input, (int)row, product->width);
     }
     barrier(team);
     linear_rows(linear, NULL, &input, product->count, product->out, product->stride, PLAIN, 0, me, team);
@@ -897,7 +892,7 @@ def _fields(pointers: str = "", floats: str = "", ints: str = "") -> list[tuple[
 
 
 class CLinear(ctypes.Structure):
-    _fields_ = _fields("weight scale bias", "", "dtype blocks inputs outputs planes")
+    _fields_ = _fields("weight scale bias", "", "dtype blocks inputs outputs")
 
 
 class CNorm(ctypes.Structure):

@@ -44,8 +44,8 @@ _ACTIVATIONS = {"gelu": 0, "relu": 1, "swish": 2, "silu": 2, "gelu_new": 3, "gel
 def accelerate(model: Any, dtype: str = "int8") -> str | None:
     """Give an `ElixirCoderForConditionalGeneration` the fast runtime, in place; its plain weights are let go.
 
-    dtype: of the weights, one of RUNTIME_DTYPES. "int8" has a scale for each output of a layer, and inputs in 8 bits
-    with a scale for each row; what is neither a weight nor an input of a linear layer stays float32.
+    dtype: of the weights, one of RUNTIME_DTYPES. "int8" has a scale for each output of a layer, and inputs in 15 bits
+    with a scale for each row. Keys and values are kept in bfloat16 but with "float32"; all else is float32.
 
     Returns None, or why it cannot be done here; the model is as it was then. Raises ValueError for another dtype.
     """
@@ -57,7 +57,7 @@ def accelerate(model: Any, dtype: str = "int8") -> str | None:
         return reason
     for name, linear in _linears(model):
         parent, _, own = name.rpartition(".")
-        setattr(model.get_submodule(parent), own, FastLinear(linear, dtype, is_fine=_is_fine(name)))
+        setattr(model.get_submodule(parent), own, FastLinear(linear, dtype))
     model.eval().requires_grad_(False)
     model.runtime = FastDecoder(model, dtype)
     return None
@@ -92,16 +92,6 @@ def _linears(model: Any) -> list[tuple[str, nn.Linear]]:
     return [(name, each) for name, each in modules if isinstance(each, nn.Linear) and name.startswith(parts)]
 
 
-def _is_fine(name: str) -> bool:
-    """Whether a layer's inputs of 8 bits are two bytes: where a token at a time is written, in which they cost little.
-
-    With one byte, one most probable token in fifty is another one than in float32; with two, one in 130, as many as
-    with inputs of any precision. What reads loses nothing by one byte: docs/GENERATION.md.
-    """
-    is_reading = name.startswith("model.encoder.") or name.endswith(("encoder_attn.k_proj", "encoder_attn.v_proj"))
-    return not is_reading
-
-
 def _address(tensor: torch.Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
@@ -126,10 +116,10 @@ class FastLinear(nn.Module):
     """A linear layer with packed weights: (..., inputs) -> (..., outputs) float32, for inference alone.
 
     Weights stand in blocks of 16 outputs. "int8": each output has the scale at which its largest weight is 127
-    (`weight_scale`), and rows are rounded to 8 bits at a scale of their own, so sums of products are exact.
+    (`weight_scale`), and rows are rounded to 15 bits at a scale of their own, so sums of products are exact.
     """
 
-    def __init__(self, linear: nn.Linear, dtype: str, is_fine: bool = False):
+    def __init__(self, linear: nn.Linear, dtype: str):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         num_outputs = _whole(self.out_features, LANES)
@@ -153,7 +143,7 @@ class FastLinear(nn.Module):
         self.register_buffer("bias", _padded(linear.bias, num_outputs), persistent=False)
         self.native = CLinear(
             _address(self.packed), _address(self.weight_scale), _address(self.bias),
-            _KINDS[dtype], self.packed.shape[0], num_inputs, self.out_features, 1 + is_fine,
+            _KINDS[dtype], self.packed.shape[0], num_inputs, self.out_features,
         )  # fmt: skip
 
     def scale_outputs(self, factors: torch.Tensor) -> None:

@@ -16,11 +16,11 @@ from runtime_elixir_coder import RUNTIME_DTYPES, FastLinear
 pytestmark = pytest.mark.compiler
 
 
-def emulated(linear: nn.Linear, rows: torch.Tensor, planes: int) -> torch.Tensor:
+def emulated(linear: nn.Linear, rows: torch.Tensor) -> torch.Tensor:
     """What a layer of 8 bits is meant to give, in float64."""
     scale = linear.weight.abs().amax(dim=1, keepdim=True) / 127
     weight = (linear.weight / scale).round().double()
-    step = rows.abs().amax(dim=1, keepdim=True) / (127 if planes == 1 else 127 * 128)
+    step = rows.abs().amax(dim=1, keepdim=True) / (127 * 128)
     whole = (rows * (1 / step).nan_to_num(posinf=0.0)).round().double()
     answer = whole @ weight.T * scale.T.double() * step.double()
     return answer if linear.bias is None else answer + linear.bias.double()
@@ -40,17 +40,16 @@ def linear(inputs: int, outputs: int, bias: bool, seed: int = 0) -> tuple[nn.Lin
     outputs=st.integers(1, 90),
     count=st.integers(1, 21),
     bias=st.booleans(),
-    is_fine=st.booleans(),
     seed=st.integers(0, 2**20),
 )
-def test_eight_bits_are_what_they_are_meant_to_be(inputs, outputs, count, bias, is_fine, seed):
+def test_eight_bits_are_what_they_are_meant_to_be(inputs, outputs, count, bias, seed):
     layer, generator = linear(inputs, outputs, bias, seed)
     rows = torch.randn(count, inputs, generator=generator) * 10 ** torch.randn(count, 1, generator=generator)
     rows[0] = 0  # a row without any size has no scale
-    answer = FastLinear(layer, "int8", is_fine)(rows)
-    expected = emulated(layer, rows, planes=1 + is_fine)
+    answer = FastLinear(layer, "int8")(rows)
+    expected = emulated(layer, rows)
     # one step in a rounding that goes the other way in float64 is all that may differ
-    step = rows.abs().amax(dim=1, keepdim=True) / (127 if not is_fine else 127 * 128)
+    step = rows.abs().amax(dim=1, keepdim=True) / (127 * 128)
     tolerance = step * layer.weight.abs().amax(dim=1) * 1.01 + 1e-5 * expected.abs().amax() + 1e-6
     assert ((answer - expected).abs() <= tolerance).all()
     assert (answer - expected).abs().median() <= 1e-5 * expected.abs().amax() + 1e-6
@@ -70,7 +69,7 @@ def test_every_weight_is_multiplied(dtype, tolerance, inputs, outputs, count):
 def test_a_row_does_not_depend_on_the_others(dtype):
     layer, generator = linear(75, 50, bias=True)
     rows = torch.randn(13, 75, generator=generator)
-    fast = FastLinear(layer, dtype, is_fine=True)
+    fast = FastLinear(layer, dtype)
     together = fast(rows)
     for count in range(1, 13):
         assert torch.equal(fast(rows[:count]), together[:count])
@@ -111,11 +110,11 @@ def test_narrow_processors_give_the_same(march, feature, compiled_for):
         pytest.skip(f"this processor has no {feature}")
     layer, generator = linear(70, 40, bias=False)
     rows = torch.randn(9, 70, generator=generator)
-    fast = {(dtype, fine): FastLinear(layer, dtype, fine) for dtype in RUNTIME_DTYPES for fine in (False, True)}
-    expected = {name: each(rows) for name, each in fast.items()}
+    fast = {dtype: FastLinear(layer, dtype) for dtype in RUNTIME_DTYPES}
+    expected = {dtype: each(rows) for dtype, each in fast.items()}
     compiled_for(march)
-    for (dtype, fine), each in fast.items():
-        assert torch.allclose(each(rows), expected[dtype, fine], rtol=1e-5, atol=1e-5), (dtype, fine)
+    for dtype, each in fast.items():
+        assert torch.allclose(each(rows), expected[dtype], rtol=1e-5, atol=1e-5), dtype
 
 
 def test_no_compiler_is_said(monkeypatch):
@@ -124,6 +123,13 @@ def test_no_compiler_is_said(monkeypatch):
     with pytest.raises(kernels.KernelError, match=r"no-such-compiler is not on the PATH.*set CC"):
         kernels.library()
     kernels.library.cache_clear()
+
+
+def test_a_compiler_may_come_through_pip(monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(kernels.shutil, "which", lambda command: None)
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name == "ziglang" or None)
+    assert kernels._compiler()[1:] == ["-m", "ziglang", "cc"]
 
 
 def test_what_the_compiler_says_is_passed_on(monkeypatch, compiled_for, tmp_path):

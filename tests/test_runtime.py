@@ -306,9 +306,6 @@ class TestLoading:
     def test_every_linear_layer_is_packed_and_none_is_kept(self, fast):
         kinds = [type(module) for module in fast.modules() if "Linear" in type(module).__name__]
         assert set(kinds) == {FastLinear}
-        layer = fast.model.decoder.layers[0]
-        planes = {name: getattr(layer.encoder_attn, name).native.planes for name in ("q_proj", "k_proj", "v_proj")}
-        assert planes == {"q_proj": 2, "k_proj": 1, "v_proj": 1} and layer.fc2.native.planes == 2
 
     def test_it_is_not_saved(self, fast, tmp_path):
         with pytest.raises(ValueError, match="packed weights"):

@@ -13,11 +13,14 @@ tokens are asked about one by one, and a mask is built only when all of these we
 With a budget of tokens, a token is refused when the text could not be ended any more with what would be left.
 """
 
+import math
+import threading
 import time
 from array import array
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
+from itertools import count, islice
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -29,15 +32,18 @@ try:
 except ImportError:
     from closing_elixir_coder import Reserve, Scan, closing_bound
 try:
-    from .engine_elixir_coder import ElixirGrammar, ElixirMatcher, GrammarError, Vocabulary, tail
+    from .engine_elixir_coder import ElixirGrammar, ElixirMatcher, GrammarError, Vocabulary, num_shared, tail
 except ImportError:
-    from engine_elixir_coder import ElixirGrammar, ElixirMatcher, GrammarError, Vocabulary, tail
+    from engine_elixir_coder import ElixirGrammar, ElixirMatcher, GrammarError, Vocabulary, num_shared, tail
 
 CANDIDATES = 512  # tokens asked about before a full mask is built: 512 x 20 us is less than most masks take
 MOST_DOUBTFUL = 64  # of those that a full mask has to look at one by one, near the end of a budget or of a hole
 IN_NUCLEUS = 512  # tokens asked about to tell whether top_p leaves one, before a full mask is built
+FEW = 16  # tokens that are nearly always enough: of more of them only the order is made first
 NEAR_THE_END = 8  # tokens for which a closing is searched before the closing begins
-MAX_STATES = 1024  # texts that a processor remembers, at least
+KEPT = 128  # tokens that a row may go back without being read again from its beginning
+SPARE = 3  # constructs that the next token may open without a look at the text: see `_State.is_far`
+BLOCK = 128  # weights that a draw passes over at once
 
 
 # -- text without a model --------------------------------------------------------------------------------------------
@@ -166,7 +172,19 @@ class Statistics:
         }  # fmt: skip
 
 
-_Key = tuple[int, tuple[int, ...]]  # the number of a setting, and what was generated under it
+class _Row(NamedTuple):
+    """What was generated in a row, under the setting of that number, and the state it leads to."""
+
+    number: int
+    ids: list[int]
+    state: "_State"
+
+
+class _Guess(NamedTuple):
+    """What `guess` has seen, until `pick` comes for it."""
+
+    ids: list[int]
+    scores: "np.ndarray | _Draws"
 
 
 class ElixirGrammarProcessor(LogitsProcessor):
@@ -215,7 +233,11 @@ class ElixirGrammarProcessor(LogitsProcessor):
         self.temperature, self.top_k, self.top_p = temperature or 1.0, top_k or 0, 1.0 if top_p is None else top_p
         self._generator = None if seed is None else torch.Generator().manual_seed(seed)
         self._prompt_length, self._prompts = prompt_length, torch.empty(0, 0)
-        self._states: OrderedDict[_Key, _State] = OrderedDict()
+        self._rows: dict[int, _Row] = {}
+        self._guesses: dict[int, _Guess] = {}
+        self._taken: dict[int, list[int]] = {}  # of each row: its ids with those behind them that `accepted` took
+        self._copies = 1  # rows of each setting
+        self._lock = threading.RLock()  # `prepare` may run in another thread
         self._roots: list[_State] = []
         for settings in _per_row(start, mode, prefix, suffix, max_new_tokens):
             row_start, row_mode, row_prefix, row_suffix, budget = settings
@@ -226,53 +248,189 @@ class ElixirGrammarProcessor(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         begun_at = time.perf_counter()
-        size = len(self._vocabulary.pieces)
-        if scores.shape[1] < size:
-            raise GrammarError(f"the model scores {scores.shape[1]} ids and its tokenizer has {size}: not of one model")
-        if input_ids.shape[0] % len(self._roots):
-            raise GrammarError(f"{input_ids.shape[0]} rows cannot be shared out among {len(self._roots)} settings")
-        copies = input_ids.shape[0] // len(self._roots)
-        keys = [(row // copies, tuple(ids)) for row, ids in enumerate(self._written(input_ids, copies))]
-        self._vocabulary.expect(len(keys))
-        states = [self._state(*key) for key in keys]
-        if all(state.is_dead for state in states):
-            raise states[0].error("no row is in the grammar: something else chose tokens that were at -inf")
+        num_rows = input_ids.shape[0]
+        self._expect(num_rows, scores.shape[1])
+        written = self._written(input_ids)
+        known, self._rows = self._rows, {}
         answer = torch.full_like(scores, -torch.inf)
-        for row, (key, state) in enumerate(zip(keys, states)):
-            self._fill(answer[row], state, key, scores[row])
-        while len(self._states) > max(MAX_STATES, 8 * len(keys)):
-            self._states.popitem(last=False)
-        self.stats.calls += 1
-        self.stats.rows += len(keys)
-        self.stats.add_time(time.perf_counter() - begun_at)
+        values = _values(scores)
+        num_dead = 0
+        for row, ids in enumerate(written):  # all about a row at once: going from text to text, engines read again
+            state = self._state(row, ids, known)
+            num_dead += state.is_dead
+            if num_dead == num_rows:
+                raise state.error("no row is in the grammar: something else chose tokens that were at -inf")
+            left: Any = self._left(state, values[row])
+            if isinstance(left, np.ndarray):
+                left = torch.from_numpy(left).to(scores.device)
+            elif len(left) == 1:  # a list as an index costs ten times as much
+                left = left[0]
+            kept = scores[row, left]
+            answer[row, left] = 0.0 if state.is_over else kept.nan_to_num(neginf=0.0) if state.is_closing else kept
+        self._count(num_rows, begun_at)
         return answer
+
+    # -- row by row, for a loop of one's own
+
+    @staticmethod
+    def warm(
+        tokenizer: Any, start: str = "file", mode: str = "strict", eos_token_id: int | Sequence[int] | None = None
+    ) -> threading.Thread:
+        """Read the vocabulary and compile the grammar in a thread of their own, while a model is loaded or reads.
+
+        A processor of the same settings waits for it, and has nothing left to do. What goes wrong, goes wrong there.
+        """
+
+        def compile_grammar() -> None:
+            with suppress(Exception):
+                ElixirGrammar(tokenizer, mode, start, eos_token_id)
+
+        thread = threading.Thread(target=compile_grammar, name="compile Elixir's grammar", daemon=True)
+        thread.start()
+        return thread
+
+    def begin(self, num_rows: int) -> None:
+        """A new generation of so many rows begins; the rows of one setting stand one after the other."""
+        with self._lock:
+            self._expect(num_rows, len(self._vocabulary.pieces))
+            self._rows, self._guesses, self._taken = {}, {}, {}
+
+    def prepare(self, rows: Sequence[tuple[int, Sequence[int]]]) -> None:
+        """Work out what can be known before the scores are there, for rows and the ids written in them so far.
+
+        Drafted tokens may be among the ids: they are then asked about here, and `pick` has it easier. Raises
+        GrammarError for one that may not stand where it is.
+        """
+        with self._lock:
+            for row, ids in rows:
+                self._state(row, ids, self._rows)
+
+    def guess(self, row: int, ids: Sequence[int], scores: torch.Tensor | np.ndarray) -> int:
+        """What `pick` will give, unless the grammar refuses it, which is not asked: so the model can go on at once.
+
+        A copy of the scores is kept: `pick` is then called without them, while the model computes. Where it gives
+        another token, what the model made of the guess has to be taken back.
+        """
+        with self._lock:
+            state = self._state(row, ids, self._rows)
+            if state.is_over or state.is_closing:
+                return int(self._left(state, np.empty(0))[0])
+            seen = self._seen(_values(scores).copy())
+            self._guesses[row] = _Guess(list(ids), seen)
+            return _first(seen)
+
+    def pick(self, row: int, ids: Sequence[int], scores: torch.Tensor | np.ndarray | None = None) -> int:
+        """The token that this processor leaves in a row in which `ids` are written: the likeliest, or its draw.
+
+        scores: (vocabulary,) float32; not needed behind a `guess` for the same ids. For `do_sample` True or False, and
+        one beam.
+        """
+        if self.do_sample is None or self.num_beams > 1:
+            raise GrammarError("one token cannot be picked: give do_sample=True or False and num_beams=1")
+        begun_at = time.perf_counter()
+        with self._lock:
+            guess = self._guesses.pop(row, None)
+            if guess is not None and guess.ids == list(ids):
+                seen = guess.scores
+            else:
+                seen = np.empty(0) if scores is None else self._seen(_values(scores))
+            index = self._drafted(row, ids, seen)
+            if index is None:
+                state = self._state(row, ids, self._rows)
+                if not len(seen) and not state.is_over and not state.is_closing:
+                    raise ValueError(f"row {row}: scores are needed, there was no guess behind these {len(ids)} ids")
+                index = int(self._left(state, seen)[0])
+                if state.is_closing:
+                    self._taken.pop(row, None)  # only one text may come now
+        self._count(1, begun_at)
+        return index
+
+    def accepted(self, row: int, ids: Sequence[int], drafts: Sequence[int]) -> int:
+        """How many of the drafted ids may be written behind `ids`, one after the other; `pick` then knows them.
+
+        Near the end of a budget, and where something closes that a suffix may need, each token takes a look of its own:
+        there no draft is accepted. The end of a text never is.
+        """
+        with self._lock:
+            number = self._state(row, ids, self._rows).num_far(drafts)
+            self._taken[row] = [*ids, *drafts[:number]]
+        return number
+
+    def _seen(self, values: np.ndarray) -> "np.ndarray | _Draws":
+        """Scores in the form in which tokens are chosen by them."""
+        is_drawn = self.do_sample and self.num_beams == 1
+        return _Draws(values, self.temperature, self._generator) if is_drawn else values
+
+    def _drafted(self, row: int, ids: Sequence[int], scores: "np.ndarray | _Draws") -> int | None:
+        """The token to pick where it is one of a draft known to be allowed; None where the grammar is to be asked."""
+        number, taken, at = len(ids), self._taken.get(row, []), self._rows.get(row)
+        is_written = at is not None and number < at.state.num_written
+        if not len(scores) or (number >= len(taken) and not is_written):
+            return None
+        index = _first(scores)
+        if self._is_cut and isinstance(scores, _Draws) and index != scores.best:
+            return None
+        for known in (taken, at.ids if at is not None and is_written else []):
+            if number < len(known) and known[number] == index and known[:number] == list(ids):
+                return index
+        return None
+
+    def _expect(self, num_rows: int, num_scores: int) -> None:
+        size = len(self._vocabulary.pieces)
+        if num_scores < size:
+            raise GrammarError(f"the model scores {num_scores} ids and its tokenizer has {size}: not of one model")
+        if num_rows % len(self._roots):
+            raise GrammarError(f"{num_rows} rows cannot be shared out among {len(self._roots)} settings")
+        self._copies = num_rows // len(self._roots)
+        self._vocabulary.expect(num_rows)
+
+    def _count(self, num_rows: int, begun_at: float) -> None:
+        self.stats.calls += 1
+        self.stats.rows += num_rows
+        self.stats.add_time(time.perf_counter() - begun_at)
 
     # -- which text a row holds
 
-    def _written(self, input_ids: torch.Tensor, copies: int) -> list[list[int]]:
+    def _written(self, input_ids: torch.Tensor) -> list[list[int]]:
         """The generated ids of every row."""
         if self._prompt_length is not None:
             return input_ids[:, self._prompt_length :].tolist()
         begin = self._prompts.shape[1]
         if self._prompts.shape[0] == input_ids.shape[0] and torch.equal(input_ids[:, :begin].cpu(), self._prompts):
             rows = input_ids[:, begin:].tolist()
-            # speculative decoding goes back by some tokens, so it need not be the call before that knew the rows
-            if all(not ids or (row // copies, tuple(ids[:-1])) in self._states for row, ids in enumerate(rows)):
+            # speculative decoding goes back by some tokens, so a row may have held more at the call before
+            if all(self._nearest(row, ids, self._rows)[1] >= len(ids) - 1 for row, ids in enumerate(rows)):
                 return rows
         self._prompts = input_ids.cpu().clone()
         return [[] for _ in range(input_ids.shape[0])]
 
-    def _state(self, number: int, ids: tuple[int, ...]) -> "_State":
-        known = len(ids)
-        while known and (number, ids[:known]) not in self._states:
-            known -= 1
-        state = self._states.setdefault((number, ids[:known]), self._roots[number])
-        for index in range(known, len(ids)):
-            if not state.is_over:
-                state = state.advance(ids[index]) or self._refused(state, ids[index])
-            self._states[number, ids[: index + 1]] = state
-        self._states.move_to_end((number, ids))
+    def _state(self, row: int, ids: Sequence[int], known: dict[int, _Row]) -> "_State":
+        """The state behind what is written in a row, which may go on from what is known of any row."""
+        at = self._rows.get(row)
+        if at is not None and at.ids == ids:
+            return at.state
+        number, ids = row // self._copies, list(ids)
+        nearest, shared = self._nearest(row, ids, known)
+        state = nearest.state.back_to(shared) if nearest is not None else None
+        if state is None:
+            state = self._roots[number].copy()
+        for index in ids[state.num_written :]:
+            if state.is_over:
+                break
+            state = state.advance(index) or self._refused(state, index)
+        self._rows[row] = _Row(number, ids, state)
         return state
+
+    def _nearest(self, row: int, ids: list[int], known: dict[int, _Row]) -> tuple[_Row | None, int]:
+        """The row that has most in common with these ids, and how many ids that is."""
+        number = row // self._copies
+        best, most = None, 0
+        for each in (known.get(row), *known.values()):
+            if each is not None and each.number == number and (shared := num_shared(each.ids, ids)) >= most:
+                best, most = each, shared
+            if best is not None and most >= len(ids) - 1:
+                break
+        return best, most
 
     def _refused(self, state: "_State", index: int) -> "_State":
         """What becomes of a row with a token that was set to -inf.
@@ -285,37 +443,33 @@ class ElixirGrammarProcessor(LogitsProcessor):
 
     # -- what may come next in it
 
-    def _fill(self, answer: torch.Tensor, state: "_State", key: _Key, scores: torch.Tensor) -> None:
-        """Copy the scores of what may come next into a row that is -inf."""
+    def _left(self, state: "_State", scores: "np.ndarray | _Draws") -> Any:
+        """The ids that stay above -inf, as a list or as a mask: (vocabulary,) bool."""
         if state.is_over:
-            answer[list(self._vocabulary.eos)] = 0.0
-            return
+            return sorted(self._vocabulary.eos)
         if not state.is_closing:
-            if self.do_sample is None or (self.do_sample and self.num_beams > 1):
-                allowed: Any = self._all_of(state, scores)
-                self.stats.refusals += allowed is not None and not allowed[scores.argmax()]
-            elif self.do_sample:
-                allowed = self._draw(state, key, scores)
-            elif self.num_beams > 1:
-                allowed = self._best_of(state, key, scores, max(2, 1 + len(self._vocabulary.eos)) * self.num_beams)
+            seen = self._seen(scores) if isinstance(scores, np.ndarray) else scores
+            allowed: Any
+            if isinstance(seen, _Draws):
+                allowed = self._draw(state, seen)
+            elif self.do_sample is None or self.do_sample:
+                allowed = self._all_of(state, seen)
+                self.stats.refusals += allowed is not None and not allowed[seen.argmax()]
             else:
-                allowed = self._best_of(state, key, scores, 1)
+                number = 1 if self.num_beams == 1 else max(2, 1 + len(self._vocabulary.eos)) * self.num_beams
+                allowed = self._best_of(state, seen, number)
             if allowed is not None:
-                if len(allowed) == 1:  # a list as an index costs ten times as much
-                    allowed = allowed[0]
-                answer[allowed] = scores[allowed]
-                return
+                return allowed
             self.stats.forced_closings += 1
             state.begin_closing()
-        index = state.next_of_closing()
-        answer[index] = scores[index].nan_to_num(neginf=0.0)
+        return [state.next_of_closing()]
 
-    def _best_of(self, state: "_State", key: _Key, scores: torch.Tensor, number: int) -> list[int] | None:
+    def _best_of(self, state: "_State", scores: np.ndarray, number: int) -> list[int] | None:
         """The likeliest ids that may come next, `number` of them where there are so many; None to begin the closing."""
         allowed = []
         refused_by_budget = 0
         for rank, index in enumerate(_likeliest(scores, max(CANDIDATES, 4 * number))):
-            may_follow = self._try(state, key, index) if number == 1 else state.allows(index)
+            may_follow = state.allows(index)
             if may_follow:
                 allowed.append(index)
                 if len(allowed) == number:
@@ -328,105 +482,59 @@ class ElixirGrammarProcessor(LogitsProcessor):
         mask = self._all_of(state, scores)
         if mask is None:
             return allowed or None
-        best, ids = torch.where(mask, scores, -torch.inf).topk(min(number, len(scores)))
-        return ids[best > -torch.inf].tolist()
+        return list(islice(_descending(np.where(mask, scores, -np.inf), number), number))
 
-    def _try(self, state: "_State", key: _Key, index: int) -> bool | None:
-        """Write a token where it may be written; None where only the budget forbids it."""
-        following = state.advance(index)
-        if following is None:
-            return None if state.is_too_late else False
-        number, ids = key
-        self._states[number, (*ids, index)] = following
-        return True
-
-    def _all_of(self, state: "_State", scores: torch.Tensor) -> torch.Tensor | None:
+    def _all_of(self, state: "_State", scores: np.ndarray) -> np.ndarray | None:
         """(vocabulary,) bool: all that may come next; None to begin the closing."""
         self.stats.full_masks += 1
-        mask = torch.zeros(len(scores), dtype=torch.bool)
-        allowed, is_complete = state.mask(list(_likeliest(scores, MOST_DOUBTFUL)))
-        mask[: len(allowed)] = torch.from_numpy(allowed)
-        mask = mask.to(scores.device) & (scores > -torch.inf)
+        allowed, is_complete = state.mask(list(islice(_likeliest(scores, MOST_DOUBTFUL), MOST_DOUBTFUL)))
+        mask = scores > -np.inf
+        mask[: len(allowed)] &= allowed
+        mask[len(allowed) :] = False
         if mask.any():
             return mask
         if not is_complete:
             return None
         raise state.error("no token may follow: the grammar, the monitor and other processors leave none")
 
-    def _draw(self, state: "_State", key: _Key, scores: torch.Tensor) -> list[int] | None:
+    @property
+    def _is_cut(self) -> bool:
+        return self.top_k > 0 or self.top_p < 1.0
+
+    def _draw(self, state: "_State", draws: "_Draws") -> list[int] | None:
         """One id, drawn from the allowed ones as temperature, top_k and top_p say; None to begin the closing.
 
-        By rejection: a draw from all ids that turns out to be allowed is a draw from the allowed ids. Where top_k or
-        top_p is set, it must also be in the nucleus of these.
+        By rejection: the first of the draws that is allowed is a draw from the allowed ids. Where top_k or top_p is
+        set, it must also be in the nucleus of these.
         """
-        logits = scores.detach().float().cpu() / self.temperature
-        shares = logits.softmax(0).numpy()
-        sums = shares.cumsum(dtype=np.float64)
-        best = int(shares.argmax())
-        is_cut = self.top_k > 0 or self.top_p < 1.0
-        answers: dict[int, bool | None] = {}
-        permitted: dict[int, bool] = {}
+        refused_by_budget = 0
+        nucleus = _Nucleus(state, draws, self.top_k, self.top_p)
+        index = draws.first
         for rank in range(CANDIDATES):
-            index = self._pick(sums)
-            if index not in answers:
-                answers[index] = state.allows(index)
-            if answers[index]:
-                is_in = not is_cut or index == best or self._is_in_nucleus(index, state, logits, shares, permitted)
+            if index is None:
+                break
+            may_follow = state.allows(index)
+            if may_follow:
+                is_in = not self._is_cut or index == draws.best or nucleus.holds(index)
                 if is_in:
                     return [index]
                 if is_in is None:
                     break
-                continue
-            self.stats.refusals += rank == 0
-            if list(answers.values()).count(None) == NEAR_THE_END:
-                return None
-        mask = self._all_of(state, scores)
+                draws.leave_out_below(index)
+            else:
+                self.stats.refusals += rank == 0
+                refused_by_budget += may_follow is None
+                if refused_by_budget == NEAR_THE_END:
+                    return None
+            index = draws.next()
+        mask = self._all_of(state, draws.values)
         if mask is None:
             return None
-        masked = torch.where(mask.cpu(), logits, -torch.inf)
+        masked = torch.from_numpy(np.where(mask, draws.values, -np.inf) / draws.temperature)
         masked[self._cut(masked)] = -torch.inf
-        return [self._pick(masked.softmax(0).numpy().cumsum(dtype=np.float64))]
-
-    def _pick(self, sums: np.ndarray) -> int:
-        """A place drawn by the running sums of the weights."""
-        drawn = float(torch.rand((), dtype=torch.float64, generator=self._generator)) * sums[-1]
-        return min(int(sums.searchsorted(drawn, side="right")), len(sums) - 1)
-
-    def _is_in_nucleus(
-        self,
-        index: int,
-        state: "_State",
-        logits: torch.Tensor,
-        shares: np.ndarray,
-        permitted: dict[int, bool],
-    ) -> bool | None:
-        """Whether top_k and top_p leave this id, which is allowed; None when that takes too many questions.
-
-        Ids are asked about from the likeliest on. The share of the allowed ones among those not asked about yet lies
-        between nothing and all of it: the answer is known when it is the same at both ends.
-        """
-        values, order = logits.topk(min(IN_NUCLEUS, len(logits)))
-        unseen, known = 1.0, 0.0  # shares: of all ids not asked about yet, of the allowed ones
-        before: float | None = None  # the share of the allowed ones before `index`
-        number, least = 0, -float("inf")
-        for value, each in zip(values.tolist(), order.tolist()):
-            share = float(shares[each])
-            if share == 0.0 or (self.top_k and number >= self.top_k and value < least):
-                return before is not None and before < self.top_p * known
-            unseen = max(0.0, unseen - share)
-            if each == index:
-                before = known
-            elif each not in permitted:
-                permitted[each] = state.permits(each)  # a search for each of them would take seconds near the end
-            if each == index or permitted[each]:
-                known += share
-                number += 1
-                least = value  # ids as likely as the last one that top_k leaves are left too
-            if self.top_p < 1.0 and (known if before is None else before) >= self.top_p * (known + unseen):
-                return False
-            if before is not None and (self.top_p == 1.0 or before < self.top_p * known):
-                return True
-        return None if len(order) < len(logits) else before is not None and before < self.top_p * known
+        if index is not None and masked[index] > -torch.inf:
+            return [index]  # to draw again would favour the ids whose place in the nucleus is quick to tell
+        return [_first(_Draws(masked.numpy(), 1.0, self._generator))]
 
     def _cut(self, logits: torch.Tensor) -> torch.Tensor:
         """What transformers' top-k and then top-p warper would set to -inf."""
@@ -441,6 +549,136 @@ class ElixirGrammarProcessor(LogitsProcessor):
         return removed
 
 
+class _Draws:
+    """Ids drawn by the softmax of values / temperature, each of them at most once.
+
+    Without those drawn before, what is left is drawn in the same proportions: a token with nearly all of the weight,
+    refused, costs one question. Weights are added up in blocks, ten times as fast as one by one.
+    """
+
+    def __init__(self, values: np.ndarray, temperature: float, generator: torch.Generator | None):
+        self.values, self.temperature = values, temperature
+        self._generator = generator
+        self._gone: list[int] = []
+        self._least = -float("inf")
+        self.best = int(values.argmax())
+        self._weigh(values, values[self.best])
+        self._all = float(self._sums.sum())
+        self.first = self.next()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def next(self) -> int | None:
+        """Another id; None when there is none left."""
+        sums = self._sums.cumsum()
+        if sums[-1] < 1e-20:  # weights that are so much smaller than the first ones have lost their digits
+            values = np.where(self.values < self._least, -np.inf, self.values)
+            values[self._gone] = -np.inf
+            self._weigh(values, values.max())
+            sums = self._sums.cumsum()
+            if sums[-1] == 0.0:
+                return None
+        drawn = float(torch.rand((), dtype=torch.float64, generator=self._generator)) * float(sums[-1])
+        block = int(sums.searchsorted(drawn, side="right"))
+        if block == len(sums):  # beyond the last one, by rounding
+            block = int(np.flatnonzero(self._sums)[-1])
+        weights = self._weights[block]
+        within = weights.cumsum(dtype=np.float64)
+        place = int(within.searchsorted(drawn - (sums[block] - self._sums[block]), side="right"))
+        if place == BLOCK or weights[place] == 0.0:
+            place = int(np.flatnonzero(weights)[-1])
+        weights[place] = 0.0
+        self._sums[block] = weights.sum()
+        self._gone.append(block * BLOCK + place)
+        return self._gone[-1]
+
+    def leave_out_below(self, index: int) -> None:
+        """Draw no id any more that is less likely than this one."""
+        self._least = float(self.values[index])
+        self._weights.reshape(-1)[: len(self)][self.values < self._least] = 0.0
+        self._sums = self._weights.sum(1).astype(np.float64)
+
+    def in_order(self, number: int) -> Iterator[tuple[int, float, float]]:
+        """The likeliest ids, in descending order: id, value, share among all of them."""
+        top = float(self.values[self.best])
+        for index in _descending(self.values, number):
+            value = float(self.values[index])
+            yield index, value, math.exp((value - top) / self.temperature) / self._all
+
+    def _weigh(self, values: np.ndarray, top: float) -> None:
+        size = len(values)
+        weights = np.empty(-(-size // BLOCK) * BLOCK, dtype=np.float32)
+        if top > -np.inf:
+            np.subtract(values, top, out=weights[:size])
+            weights[:size] *= 1.0 / self.temperature
+            np.exp(weights[:size], out=weights[:size])
+        else:
+            weights[:size] = 0.0
+        weights[size:] = 0.0
+        self._weights = weights.reshape(-1, BLOCK)
+        self._sums = torch.from_numpy(self._weights).sum(1).double().numpy()  # numpy's takes twice as long
+
+
+class _Nucleus:
+    """Which of the allowed ids top_k and top_p leave.
+
+    Ids are asked about from the likeliest on. The share of the allowed ones among those not asked about yet lies
+    between nothing and all of it: the answer is known when it is the same at both ends.
+    """
+
+    def __init__(self, state: "_State", draws: "_Draws", top_k: int, top_p: float):
+        self._state, self._top_k, self._top_p = state, top_k, top_p
+        self._coming = draws.in_order(IN_NUCLEUS)
+        self._seen: list[tuple[int, float, float]] = []
+        self._permitted: dict[int, bool] = {}
+        self._shares: dict[int, float] | None = None
+        self._size = len(draws)
+
+    def holds(self, index: int) -> bool | None:
+        """Whether an id, which is allowed, is left; None when that takes too many questions."""
+        unseen, known = 1.0, 0.0  # shares: of all ids not asked about yet, of the allowed ones
+        before: float | None = None  # the share of the allowed ones before `index`
+        number, least, top_p = 0, -float("inf"), self._top_p
+        for place, (each, value, share) in enumerate(self._in_order()):
+            if place == FEW and self._is_hopeless(index):
+                return None
+            if share == 0.0 or (self._top_k and number >= self._top_k and value < least):
+                return before is not None and before < top_p * known
+            unseen = max(0.0, unseen - share)
+            if each == index:
+                before = known
+            elif each not in self._permitted:
+                # a search for how to end the text behind each of them would take seconds near the end of a budget
+                self._permitted[each] = self._state.permits(each)
+            if each == index or self._permitted[each]:
+                known += share
+                number += 1
+                least = value  # ids as likely as the last one that top_k leaves are left too
+            if top_p < 1.0 and (known if before is None else before) >= top_p * (known + unseen):
+                return False
+            if before is not None and (top_p == 1.0 or before < top_p * known):
+                return True
+        return None if len(self._seen) < self._size else before is not None and before < top_p * known
+
+    def _is_hopeless(self, index: int) -> bool:
+        """Whether no answers about the likeliest ids can tell, since too much weight is on the others."""
+        if self._top_k or self._size <= IN_NUCLEUS:
+            return False
+        if self._shares is None:
+            self._shares = {each: share for each, _, share in self._in_order()}
+        known = sum(share for each, share in self._shares.items() if self._permitted.get(each, True))
+        return index not in self._shares and known < self._top_p * (known + 1.0 - sum(self._shares.values()))
+
+    def _in_order(self) -> Iterator[tuple[int, float, float]]:
+        for place in count():
+            if place == len(self._seen):
+                if (each := next(self._coming, None)) is None:
+                    return
+                self._seen.append(each)
+            yield self._seen[place]
+
+
 class _State:
     """One text of a row: the grammar's view, the monitor's, and how it can be ended with what is left.
 
@@ -449,11 +687,14 @@ class _State:
 
     def __init__(self, matcher: ElixirMatcher, monitor: MonitorState | None, left: int | None):
         self.matcher, self.monitor, self.left = matcher, monitor, left
+        self.before: _State | None = None
+        self.num_written = 0
         self.is_over = False  # ended, or a row that beam search carries along at -inf
         self.is_closing = False
         self.is_dead = False
         self.is_too_late = False  # what `advance` refused last, it refused because of what is left
         self._unread = b""  # what the scan was not fed yet: it is needed only now and then
+        self._num_opened = 0  # constructs that this may have opened, at most
         self._reserve: Reserve | None = Reserve()
         self._ahead: dict[int, _State | None] = {}  # tokens that needed a search: most are asked about again
         if left is None:
@@ -477,12 +718,24 @@ class _State:
         """Whether a token may come next; None where only what is left forbids it."""
         if not self.permits(index):
             return False
-        vocabulary = self.matcher.vocabulary
-        is_far = len(vocabulary.pieces[index]) <= self._longest_far()
-        if index in vocabulary.eos or (is_far and (self.matcher.seam is None or self.left is None)):
+        if index in self.matcher.vocabulary.eos or self._is_far(index):
             return True
         self._ahead[index] = self.advance(index)
         return True if self._ahead[index] is not None else None
+
+    def num_far(self, drafts: Sequence[int]) -> int:
+        """How many of these ids may be written one after the other, as far as no search for a closing is needed."""
+        if self.is_over or self.is_closing:
+            return 0
+        number, opened, monitor = 0, 0, self.monitor
+        for index in drafts:
+            piece = self.matcher.vocabulary.pieces[index] if 0 <= index < len(self.matcher.vocabulary.pieces) else b""
+            if not piece or not self._is_far(index, opened, number) or (monitor and not monitor.allows(piece)):
+                break
+            monitor = monitor.after(piece) if monitor else None
+            opened += self.matcher.vocabulary.num_opened(piece)
+            number += 1
+        return self.matcher.num_allowed(list(drafts[:number]))
 
     def advance(self, index: int) -> "_State | None":
         """The state with one more token, or None where it may not come next."""
@@ -494,10 +747,8 @@ class _State:
         matcher = self.matcher.copy()
         if not matcher.consume(index):
             return None
-        following = _State.__new__(_State)
-        following.__dict__ |= self.__dict__
+        following = self._next()
         following.matcher = matcher
-        following._ahead = {}
         if matcher.is_ended:
             following.is_over = True
             return following
@@ -507,6 +758,7 @@ class _State:
         if self.left is not None:
             following.left = self.left - 1
             following._unread += piece
+            following._num_opened += matcher.vocabulary.num_opened(piece)
             if not following._keeps_reserve(index):
                 self.is_too_late = True
                 return None
@@ -514,9 +766,28 @@ class _State:
 
     def dead(self) -> "_State":
         """A state behind a token that may not come next."""
-        following = _State.__new__(_State)
-        following.__dict__ |= self.__dict__
+        following = self._next()
         following.is_over = following.is_dead = True
+        return following
+
+    def copy(self) -> "_State":
+        other = _State.__new__(_State)
+        other.__dict__ |= self.__dict__
+        other._ahead = {}
+        return other
+
+    def back_to(self, number: int) -> "_State | None":
+        """The state in which so many ids were written, or fewer; None when it was forgotten."""
+        state: _State | None = self
+        while state is not None and state.num_written > number:
+            state = state.before
+        return state
+
+    def _next(self) -> "_State":
+        following = self.copy()
+        following.before, following.num_written = self, self.num_written + 1
+        if following.num_written % KEPT == 0 and (far := following.back_to(following.num_written - KEPT)) is not None:
+            far.before = None
         return following
 
     def mask(self, likeliest: list[int]) -> tuple[np.ndarray, bool]:
@@ -535,7 +806,7 @@ class _State:
             allowed[eos] &= self.monitor.may_end()
         if self.left is None:
             return allowed, True
-        sure = allowed & (self.matcher.vocabulary.lengths <= self._longest_far())
+        sure = allowed & (self.matcher.vocabulary.openings <= self._num_spare())
         if self.matcher.seam is not None:
             sure &= ~self.matcher.vocabulary.may_close
         sure[eos] = allowed[eos]
@@ -557,13 +828,26 @@ class _State:
         tokens = self._reserve.tokens if self._reserve is not None else ()
         return tokens[0] if tokens else min(self.matcher.vocabulary.eos)
 
-    def _longest_far(self) -> float:
-        """Bytes of the longest text that could come next without a look at how to end it: see `Reserve`."""
+    def _is_far(self, index: int, opened: int = 0, number: int = 0) -> bool:
+        """Whether an id, which the grammar takes, may come next without a look at how to end the text behind it.
+
+        opened, number: by what, and by how many tokens, the text is longer by then.
+        """
+        if self.left is None:
+            return True
+        vocabulary = self.matcher.vocabulary
+        if self.matcher.seam is not None and vocabulary.may_close[index]:
+            return False
+        return opened + vocabulary.num_opened(vocabulary.pieces[index]) <= self._num_spare(number)
+
+    def _num_spare(self, number: int = 0) -> float:
+        """How many constructs may be opened, within `number` tokens and one more, without a look: see `Reserve`."""
         if self.left is None:
             return float("inf")
         if self.matcher.seam is not None and self._reserve is not None and self._reserve.tokens is not None:
             return -1  # what the suffix closes has to be opened again
-        return ((self.left - 2) // 2 - self._bound) // 4 - len(self._unread)
+        # one more: the bytes that come may show that what the scan took for an end was none, as `end` in `ends`
+        return ((self.left - 2 - number) // 2 - self._bound) // 4 - self._num_opened - 1
 
     def _keeps_reserve(self, index: int | None) -> bool:
         """Whether the text, whose last token is `index`, can be ended with what is left."""
@@ -572,13 +856,14 @@ class _State:
         if self.is_closing and self._reserve is not None and self._reserve.tokens is not None:
             self._reserve = Reserve(self._reserve.tokens[1:])
             return True
-        if 2 * (self._bound + 4 * len(self._unread)) <= left and self.matcher.seam is None:
+        closes = self.matcher.seam is not None and index is not None and bool(vocabulary.may_close[index])
+        if not closes and self._num_spare() >= SPARE:
             self._reserve = Reserve()
             return True
         if self._unread:
             self._scan = self._scan.copy()
             self._scan.feed(self._unread)
-            self._unread = b""
+            self._unread, self._num_opened = b"", 0
             self._bound = closing_bound(self._scan, self.matcher.seam)
         assert self._reserve is not None
         self._reserve = self._reserve.after(
@@ -615,14 +900,43 @@ class _State:
         return self.matcher.vocabulary.is_text(index) and self.monitor.allows(self.matcher.vocabulary.pieces[index])
 
 
-def _likeliest(scores: torch.Tensor, number: int) -> Iterator[int]:
-    """The ids with the highest scores in descending order, without those at -inf."""
-    is_quick = scores.device.type == "cpu" and scores.dtype == torch.float32
-    best = int(scores.detach().numpy().argmax()) if is_quick else -1
-    if best >= 0 and scores[best] > -torch.inf:
+def _values(scores: torch.Tensor | np.ndarray) -> np.ndarray:
+    """Scores as float32 in memory; numpy's arg-max takes a twentieth of torch's."""
+    if isinstance(scores, np.ndarray):
+        return scores
+    if scores.dtype != torch.float32 or scores.device.type != "cpu" or scores.requires_grad:
+        scores = scores.detach().float().cpu()
+    return scores.numpy()
+
+
+def _first(scores: "np.ndarray | _Draws") -> int:
+    """The id to ask about first: the first draw, or the likeliest."""
+    if isinstance(scores, _Draws):
+        return scores.best if scores.first is None else scores.first
+    return int(scores.argmax())
+
+
+def _likeliest(values: np.ndarray, number: int) -> Iterator[int]:
+    """The ids with the highest scores in descending order, `number` or some more, without those at -inf."""
+    best = int(values.argmax())
+    if values[best] > -np.inf:
         yield best  # mostly the only one that is asked for
-    values, ids = scores.topk(min(number, len(scores)))
-    yield from (index for index in ids[values > -torch.inf].tolist() if index != best)
+    yield from (index for index in _descending(values, number) if index != best)
+
+
+def _descending(values: np.ndarray, number: int) -> Iterator[int]:
+    """Places of the highest values in descending order, `number` or some more, without those at -inf.
+
+    A few at a time: the highest of each block tell from where on to look, in a fifth of the time of a topk.
+    """
+    highest = values[: len(values) // BLOCK * BLOCK].reshape(-1, BLOCK).max(1)
+    found = values > -np.inf
+    for size in (FEW, 128, number):
+        tops = highest if size <= len(highest) else values
+        least = np.partition(tops, -size)[-size] if size <= len(tops) else -np.inf
+        places = np.flatnonzero(found & (values >= least))
+        yield from places[np.argsort(-values[places], kind="stable")].tolist()
+        found &= values < least
 
 
 def _per_row(*settings: Any) -> Iterator[tuple[Any, ...]]:

@@ -46,6 +46,7 @@ def tail(text: bytes) -> str:
 
 _LETTER_BYTES = bytes(byte for byte in range(256) if chr(byte).isalnum() or chr(byte) in "_@?!" or byte >= 0x80)
 _LETTERS = re.compile(b"[" + re.escape(_LETTER_BYTES) + b"]*")
+_OPENERS = re.compile(rb"[(\[{<\"'~]|fn|do|\A[no]")  # `f` and `n` may come in two tokens
 
 
 class ElixirGrammar:
@@ -105,6 +106,7 @@ class ElixirMatcher:
 
     def _restart(self) -> None:
         text = self.whole_text()
+        self._sure: int | None = None  # the id that the grammar was last found to take next
         self._scan = Scan(text) if self.seam is not None else None
         self._word = self.vocabulary.word_after(0, text)  # length of the word that the text ends in
 
@@ -142,16 +144,33 @@ class ElixirMatcher:
         """Whether this id may come next."""
         if index in self.vocabulary.eos:
             return self.accepting()
-        return self._may_be_asked(index) and self.taken([index]) == 1 and self._reaches_suffix(index)
+        if not self._may_be_asked(index, self._word) or self.taken([index]) == 0 or not self._reaches_suffix(index):
+            return False
+        self._sure = index
+        return True
+
+    def num_allowed(self, ids: list[int]) -> int:
+        """How many of these ids, none of which ends the text, may be written one after the other.
+
+        With a suffix, one that may close what the suffix needs is not counted, nor are those behind it.
+        """
+        word, number = self._word, 0
+        for index in ids:
+            if not self._may_be_asked(index, word) or (self.seam is not None and self.vocabulary.may_close[index]):
+                break
+            word = self.vocabulary.word_after(word, self.vocabulary.pieces[index])
+            number += 1
+        return self.taken(ids[:number]) if number else 0
 
     def consume(self, index: int) -> bool:
         """Write a token; False, and no change, where it may not stand."""
         if index in self.vocabulary.eos:
             self.is_ended = self.accepting()
             return self.is_ended
-        if self.is_ended or not self._may_be_asked(index) or not self._reaches_suffix(index):
+        is_sure, self._sure = index == self._sure, None
+        if self.is_ended or not (is_sure or (self._may_be_asked(index, self._word) and self._reaches_suffix(index))):
             return False
-        if not self._engines.consume(self, index):
+        if not self._engines.consume(self, index, is_sure):
             return False
         self.ids.append(index)
         piece = self.vocabulary.pieces[index]
@@ -226,13 +245,13 @@ class ElixirMatcher:
         )
         return None if closing is None else spell(closing)
 
-    def _may_be_asked(self, index: int) -> bool:
-        """Whether the id is text, and not of a word that would become too long."""
+    def _may_be_asked(self, index: int, word: int) -> bool:
+        """Whether the id is text, and not of a word that would become too long behind one of so many bytes."""
         if not self.vocabulary.is_text(index):
             return False
-        if self._engines.mode != "strict" or self._word <= MAX_WORD // 2:
+        if self._engines.mode != "strict" or word <= MAX_WORD // 2:
             return True
-        return bool(self.vocabulary.word_lengths[index] <= max(0, MAX_WORD - self._word))
+        return bool(self.vocabulary.word_lengths[index] <= max(0, MAX_WORD - word))
 
     def _reaches_suffix(self, index: int) -> bool:
         """Whether the suffix can follow some time after this token, which the grammar takes."""
@@ -263,7 +282,6 @@ class Vocabulary:
         self.eos = frozenset(eos)
         self.end = min(eos)
         self.special = [index for index, piece in enumerate(pieces) if not piece]
-        self.lengths = np.array([len(piece) for piece in pieces])
         self._ids = {piece: index for index, piece in reversed(list(enumerate(pieces))) if piece}
         self._longest = min(32, max(map(len, self._ids)))
         self._engines: dict[tuple[str, str], Engines] = {}
@@ -280,6 +298,15 @@ class Vocabulary:
         """(vocabulary,) bool: ids whose bytes may close something, or complete what does."""
         closers = re.compile(rb"[)\]}>\"'/|d\n]")
         return np.array([closers.search(piece) is not None for piece in self.pieces])
+
+    @cached_property
+    def openings(self) -> np.ndarray:
+        """(vocabulary,): how many constructs each id may open, at most."""
+        return np.array([self.num_opened(piece) for piece in self.pieces])
+
+    @staticmethod
+    def num_opened(piece: bytes) -> int:
+        return len(_OPENERS.findall(piece))
 
     @cached_property
     def word_lengths(self) -> np.ndarray:
@@ -420,10 +447,13 @@ class Engines:
             self._check(engine, matcher)
         return taken
 
-    def consume(self, matcher: ElixirMatcher, index: int) -> bool:
+    def consume(self, matcher: ElixirMatcher, index: int, is_sure: bool) -> bool:
         with self.lock:
             engine = self._at(matcher)
-            if engine.matcher.try_consume_tokens([index]) == 1:
+            if engine.matcher.is_stopped():
+                return False
+            # the first verb does not ask whether the grammar takes the token, which is a third of the work
+            if engine.matcher.consume_tokens([index]) if is_sure else engine.matcher.try_consume_tokens([index]) == 1:
                 engine.ids.append(index)
                 engine.num_fed += 1
                 return True
@@ -457,7 +487,7 @@ class Engines:
         ids = matcher.ids
         if engine is None or engine.is_broken or self._distance(engine, ids) > self.NEAR:
             engine = self._nearest(ids)
-        shared = _num_shared(engine.ids, ids)
+        shared = num_shared(engine.ids, ids)
         if shared < len(engine.ids):
             engine.matcher.rollback(len(engine.ids) - shared)
             del engine.ids[shared:]
@@ -472,7 +502,7 @@ class Engines:
         return engine
 
     def _nearest(self, ids: list[int]) -> Engine:
-        best = max(self._pool, key=lambda each: _num_shared(each.ids, ids), default=None)
+        best = max(self._pool, key=lambda each: num_shared(each.ids, ids), default=None)
         if best is not None and best.num_fed > self.RENEW:
             self._drop(best)
             best = None
@@ -488,7 +518,7 @@ class Engines:
 
     @staticmethod
     def _distance(engine: Engine, ids: list[int]) -> int:
-        return max(len(engine.ids), len(ids)) - _num_shared(engine.ids, ids)
+        return max(len(engine.ids), len(ids)) - num_shared(engine.ids, ids)
 
     def _drop(self, engine: Engine) -> None:
         self._pool.remove(engine)
@@ -505,7 +535,7 @@ class Engines:
         raise GrammarError(f"llguidance gave up after {tail(text)}: {reason}", text, len(text))
 
 
-def _num_shared(one: list[int], other: list[int]) -> int:
+def num_shared(one: list[int], other: list[int]) -> int:
     """How many ids both lists begin with."""
     least, most = 0, min(len(one), len(other))
     if one[:most] == other[:most]:  # compared in C, and usually so
@@ -530,6 +560,7 @@ def _llguidance() -> Any:
 
 
 _vocabularies: WeakKeyDictionary[Any, dict[Any, Vocabulary]] = WeakKeyDictionary()
+_vocabularies_lock = threading.Lock()
 
 
 def vocabulary_of(tokenizer: Any, eos_token_id: int | Sequence[int] | None) -> Vocabulary:
@@ -538,10 +569,12 @@ def vocabulary_of(tokenizer: Any, eos_token_id: int | Sequence[int] | None) -> V
     if eos is None:
         raise GrammarError("the tokenizer has no token that ends a text: give eos_token_id")
     ends = (eos,) if isinstance(eos, int) else tuple(eos)
-    known = _vocabularies.setdefault(tokenizer, {})
-    if (ends, len(tokenizer)) not in known:
-        known[ends, len(tokenizer)] = Vocabulary(_pieces(tokenizer, set(ends)), ends)
-    return known[ends, len(tokenizer)]
+    key = ends, len(tokenizer)
+    with _vocabularies_lock:
+        known = _vocabularies.setdefault(tokenizer, {})
+        if key not in known:
+            known[key] = Vocabulary(_pieces(tokenizer, set(ends)), ends)
+        return known[key]
 
 
 def _pieces(tokenizer: Any, ends: set[int]) -> list[bytes]:
@@ -556,12 +589,12 @@ def _pieces(tokenizer: Any, ends: set[int]) -> list[bytes]:
     names = backend.get_vocab(with_added_tokens=True)
     added = backend.get_added_tokens_decoder()
     special = ends | set(tokenizer.all_special_ids) | {index for index, token in added.items() if token.special}
-    bytes_of = {character: bytes([byte]) for byte, character in enumerate(_byte_characters())}
+    bytes_of = {ord(character): byte for byte, character in enumerate(_byte_characters())}
     pieces = [b""] * (max(names.values()) + 1)
     for name, index in names.items():
         if index not in special:
             is_spelled = index not in added  # an added token is written as it is
-            pieces[index] = b"".join(map(bytes_of.__getitem__, name)) if is_spelled else name.encode()
+            pieces[index] = name.translate(bytes_of).encode("latin-1") if is_spelled else name.encode()
     return pieces
 
 

@@ -120,7 +120,7 @@ static Job *job;
 static void *job_given;
 static int job_team, workers;
 
-static const Pass *deferred;  /* a pass that begin_decode has left to another thread */
+static const Pass *_Atomic deferred;  /* a pass that begin_decode has left to another thread */
 static int deferred_team, deferred_answer, has_deferring;
 static atomic_int deferred_done;
 
@@ -801,8 +801,9 @@ int decode(const Pass *pass, int team) {
 /* The same in another thread, between begin_decode and end_decode of one thread; another waits until these are over. */
 static void *decode_deferred(void *nothing) {
     (void)nothing;
-    pthread_mutex_lock(&deferred_door);
     for (;;) {
+        for (int spins = 0; spins < SPINS && !atomic_load(&deferred); spins++) PAUSE();
+        pthread_mutex_lock(&deferred_door);
         while (!deferred) pthread_cond_wait(&deferred_bell, &deferred_door);
         const Pass *pass = deferred;
         deferred = NULL;
@@ -812,6 +813,7 @@ static void *decode_deferred(void *nothing) {
         deferred_answer = answer;
         atomic_store(&deferred_done, 1);
         pthread_cond_broadcast(&deferred_bell);
+        pthread_mutex_unlock(&deferred_door);
     }
     return NULL;
 }

@@ -1020,8 +1020,14 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
         return super().save_pretrained(*args, **kwargs)
 
     def generate(self, inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As of every model of transformers. With the fast runtime, see `generating_elixir_coder.generate`."""
+        """As of every model of transformers. With the fast runtime, see `generating_elixir_coder.generate`.
+
+        `prediction`, and a `prompt_lookup_num_tokens` of 0, say how the fast runtime may draft; PyTorch drafts nothing.
+        """
         if self.runtime is None:
+            kwargs.pop("prediction", None)
+            if kwargs.get("prompt_lookup_num_tokens") == 0:
+                del kwargs["prompt_lookup_num_tokens"]
             return super().generate(inputs, *args, **kwargs)
         try:
             from .generating_elixir_coder import generate
@@ -1371,6 +1377,7 @@ class ElixirCoderText2TextPipeline(Pipeline):
 for _writer in (ElixirCoderForConditionalGeneration, ElixirCoderForMultiTask):
     # `generate` asks a model from the Hub for it at every token; worked out anew each time, that is 4% of tiny's time.
     _writer.forward.__signature__ = inspect.signature(_writer.forward)
+ElixirCoderForConditionalGeneration.generate.__signature__ = inspect.signature(GenerationMixin.generate)
 ElixirCoderConfig.register_for_auto_class()
 ElixirCoderModel.register_for_auto_class("AutoModel")
 ElixirCoderEncoderModel.register_for_auto_class("AutoModelForTextEncoding")

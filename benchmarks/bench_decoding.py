@@ -1,14 +1,19 @@
 """How many microseconds does the grammar add to one token, beside the model's own step and beside xgrammar?
 
-    python benchmarks/bench_decoding.py [FOLDER...] [--parts engine loop xgrammar close] [--tokens 128] [--wrong 0.05]
+    python benchmarks/bench_decoding.py [FOLDER...] [--parts start engine loop overlap xgrammar close] [--tokens 128]
 
 The texts are the .ex and .exs files of each FOLDER, or the references of our own suite of problems.
 
+    start       seconds until a grammar is ready, in a process that has the tokenizer and nothing of the grammar
     engine      the grammar alone, along the texts: may this token come (`allows`), take it (`consume`), all that may
                 come (`mask`); the second time through a text, when the engine's lexer has seen it
     loop        inside `generate`: what the processor adds to a token, and the model's own step between two calls of it.
                 The model is as large as named and has random weights; its scores are lifted so that it writes the
                 texts, but at a share of the places (--wrong) another token comes first, as with a model that errs
+    overlap     what `pick` and `prepare` add to a step of a decoder, greedy, where they run behind the step, where
+                `prepare` runs beside it, and where `pick` does too, behind `guess`. The step is a stand-in (--steps
+                milliseconds): one thread or two, busy outside of Python's lock. Added is the median, over the tokens,
+                of what the same token takes more than without a grammar
     xgrammar    the same subset of Elixir in both engines, with the same vocabulary: one mask, and what is accepted
     close       ending a text that was cut anywhere: milliseconds, and how often it ends within the budget
 
@@ -20,10 +25,12 @@ counts, which a busy machine hardly lengthens. The last line of stdout is JSON.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import random
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -45,6 +52,7 @@ from decoding_elixir_coder import ElixirGrammar, ElixirGrammarProcessor, Grammar
 from elixir_coder.checkpoint import load_tokenizer, new_model, preset_config
 from elixir_coder.errors import InputError, exit_on_error
 from elixir_coder.evaluation.problems import OWN_SUITE, read_problems
+from engine_elixir_coder import vocabulary_of
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.thread_time}
 ROOT = Path(__file__).parents[1]
@@ -58,13 +66,46 @@ def main() -> int:
     torch.set_num_threads(args.threads)
     tokenizer = load_tokenizer(args.tokenizer)
     texts = read_texts(args.folders, args.seed)
-    measure = {"engine": engine, "loop": loop, "xgrammar": beside_xgrammar, "close": close}
+    measure = {
+        "start": start,
+        "engine": engine,
+        "loop": loop,
+        "overlap": overlap,
+        "xgrammar": beside_xgrammar,
+        "close": close,
+    }
     results = {part: measure[part](tokenizer, texts, args) for part in args.parts}
     settings = {
         name: getattr(args, name) for name in ("mode", "tokens", "wrong", "files", "rounds", "clock", "threads")
     }
     print(json.dumps({"benchmark": "decoding", **settings, **rounded(results)}))
     return 0
+
+
+# --------------------------------------------------------------------------------------------------------- the start
+
+
+def start(tokenizer: PreTrainedTokenizerBase, _texts: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds from a tokenizer to the first token picked, part by part; nothing of it was done before."""
+    clock = CLOCKS[args.clock]
+    parts: dict[str, Callable[[], Any]] = {
+        "import of llguidance": partial(__import__, "llguidance"),
+        "vocabulary": partial(vocabulary_of, tokenizer, None),
+        "its trie": lambda: vocabulary_of(tokenizer, None).tokenizer,
+        "grammar": lambda: ElixirGrammar(tokenizer, mode=args.mode[0]),
+        "processor and first token": lambda: ElixirGrammarProcessor(
+            tokenizer, mode=args.mode[0], max_new_tokens=64, do_sample=False
+        ).pick(0, [], torch.zeros(len(tokenizer))),
+    }
+    results = {}
+    print(f"{'the start, ms':40} {'':>9}")
+    for name, work in parts.items():
+        began = clock()
+        work()
+        results[name] = 1e3 * (clock() - began)
+        print(f"{name:40} {results[name]:9.1f}")
+    print(f"{'all':40} {sum(results.values()):9.1f}")
+    return results | {"all": sum(results.values())}
 
 
 # ------------------------------------------------------------------------------------------------- the grammar alone
@@ -198,6 +239,10 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "greedy, full masks": ({"do_sample": None}, {}),
     "sampling": ({"do_sample": True}, {"do_sample": True, "top_k": 0}),
     "sampling, top_p 0.95": ({"do_sample": True, "top_p": 0.95}, {"do_sample": True, "top_k": 0, "top_p": 0.95}),
+    "sampling, 0.8, top_p 0.95": (
+        {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "max_new_tokens": None},
+        {"do_sample": True, "top_k": 0, "temperature": 0.8, "top_p": 0.95},
+    ),
     "4 beams": ({"do_sample": False, "num_beams": 4}, {"num_beams": 4}),
 }
 
@@ -265,6 +310,142 @@ def added(
         f"{steps[False] * 1e6:9.0f} µs; the loop takes {row['loop_ratio']:.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
     )
     return row
+
+
+# --------------------------------------------------------------------------------------------- beside a decoder's step
+
+
+class Step:
+    """Stands for one step of a decoder: threads that are busy for some milliseconds, outside of Python's lock.
+
+    They look for the first byte that is none of 32, one after the other: some 3 GB/s, which depends on nothing else.
+    """
+
+    MOST = 100_000_000  # bytes
+    BYTES = bytes(range(1, 33))
+
+    def __init__(self, milliseconds: float, num_threads: int):
+        self.find = ctypes.CDLL(None).strspn
+        self.find.argtypes, self.find.restype = [ctypes.c_void_p, ctypes.c_char_p], ctypes.c_size_t
+        self.memory = ctypes.create_string_buffer(self.BYTES[:1] * self.MOST)
+        self.size = 1_000_000
+        self.go = [threading.Semaphore(0) for _ in range(num_threads)]
+        self.begun, self.done = threading.Semaphore(0), threading.Semaphore(0)
+        for number in range(num_threads):
+            threading.Thread(target=self._work, args=(self.go[number],), daemon=True).start()
+        for _ in range(6):
+            took = statistics.median(self._seconds() for _ in range(21))
+            self.size = min(self.MOST, int(self.size * 1e-3 * milliseconds / took))
+
+    def _seconds(self) -> float:
+        began = time.perf_counter()
+        self.begin()
+        self.finish()
+        return time.perf_counter() - began
+
+    def _work(self, go: threading.Semaphore) -> None:
+        end = ctypes.addressof(self.memory) + self.MOST
+        while True:
+            go.acquire()
+            self.begun.release()
+            self.find(end - self.size, self.BYTES)
+            self.done.release()
+
+    def begin(self) -> None:
+        for go in self.go:  # a native thread would need no lock of Python to begin, so wait until these have it no more
+            go.release()
+        for _ in self.go:
+            self.begun.acquire()
+
+    def finish(self) -> None:
+        for _ in self.go:
+            self.done.acquire()
+
+
+def overlap(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
+    """What the grammar adds to a token of a decoder that computes while Python goes on."""
+    spelled = accepted_ids(ElixirGrammar(tokenizer, mode=args.mode[0]), tokenizer, texts, args.files)
+    scripts = [ids[: args.tokens] for ids in spelled]
+    results: dict[str, Any] = {}
+    print(
+        f"\n{'added to one token, µs':40} {'step':>9} {'in turn':>9} {'of it':>6} {'beside':>9} {'of it':>6} ", end=""
+    )
+    print(f"{'guessed':>9} {'of it':>6}")
+    for milliseconds in args.steps:
+        for num_threads in (1, 2):
+            step = Step(milliseconds, num_threads)
+            tokens: list[tuple[float, ...]] = []
+            work: dict[str, list[float]] = {}
+            for turn in range(args.rounds):
+                for number, ids in enumerate(scripts):
+                    seed = 1000 * turn + number
+                    # token by token in turn, so that all of them meet the same neighbours
+                    tokens += zip(*(steps_of(way, step, tokenizer, ids, args, seed, work) for way in TURNS))
+            plain = 1e6 * statistics.median(token[0] for token in tokens)
+            row = {"step_us": plain}
+            print(f"a step of {milliseconds} ms, {num_threads} busy threads".ljust(40), f"{plain:9.0f}", end="")
+            for place, way in enumerate(TURNS[1:], 1):
+                row[way] = 1e6 * statistics.median(token[place] - token[0] for token in tokens)
+                row[f"{way}_ratio"] = row[way] / plain
+                print(f" {row[way]:9.0f} {100 * row[way] / plain:5.1f}%", end="")
+            print()
+            for verb, seconds in work.items():
+                row |= {f"{verb}_{name}": value for name, value in show(f"    cpu of {verb}", seconds).items()}
+            results[f"{milliseconds} ms, {num_threads} threads"] = row
+    return results
+
+
+TURNS = ("no grammar", "in turn", "beside", "guessed")
+
+
+def steps_of(
+    way: str,
+    step: Step,
+    tokenizer: PreTrainedTokenizerBase,
+    script: Sequence[int],
+    args: argparse.Namespace,
+    seed: int,
+    work: dict[str, list[float]],
+) -> Iterator[float]:
+    """Seconds of each token of a text, from scores to scores; `work` gets this thread's own, by verb."""
+
+    def timed(verb: str, *given: Any) -> Any:
+        began = time.thread_time()
+        result = getattr(processor, verb)(*given)
+        work.setdefault(f"{verb} {way}", []).append(time.thread_time() - began)
+        return result
+
+    picks = random.Random(seed)
+    processor = ElixirGrammarProcessor(tokenizer, mode=args.mode[0], max_new_tokens=len(script) + 64, do_sample=False)
+    processor.begin(1)
+    base = torch.randn(len(tokenizer), generator=torch.Generator().manual_seed(seed)).numpy()
+    ids: list[int] = []
+    for index in script:
+        scores = base.copy()
+        scores[index] = 20
+        if picks.random() < args.wrong:
+            scores[picks.randrange(len(scores))] = 40  # mostly refused
+        began = time.perf_counter()
+        if way == "no grammar":
+            scores.argmax()
+            step.begin()
+        elif way == "guessed":
+            guessed = timed("guess", 0, ids, scores)
+            step.begin()
+            picked = timed("pick", 0, ids)
+            if picked != guessed:
+                step.finish()
+                step.begin()
+        else:
+            timed("pick", 0, ids, scores)
+            step.begin()
+        ids.append(index)
+        if way in ("beside", "guessed"):
+            timed("prepare", [(0, ids)])
+        step.finish()
+        if way == "in turn":
+            timed("prepare", [(0, ids)])
+        yield time.perf_counter() - began
 
 
 # ---------------------------------------------------------------------------------------------------- beside xgrammar
@@ -456,7 +637,7 @@ def rounded(value: Any) -> Any:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ["engine", "loop", "xgrammar", "close"]
+    parts = ["start", "engine", "loop", "overlap", "xgrammar", "close"]
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="Elixir files; default: our own suite")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--mode", nargs="+", choices=["strict", "accept"], default=["strict", "accept"])
@@ -469,6 +650,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--cuts", type=int, default=5, help="places at which each text is cut")
     parser.add_argument("--budget", type=int, default=64, help="tokens to end a cut text")
     parser.add_argument("--rounds", type=int, default=5, help="measured runs of `generate`")
+    parser.add_argument("--steps", nargs="+", type=float, default=[0.5, 3.0, 8.0], help="ms, of the stand-in's")
     parser.add_argument("--threads", type=int, default=1, help="threads torch may use")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="seconds that count")
     parser.add_argument("--seed", type=int, default=0)

@@ -31,7 +31,7 @@ DEFAULT_BUDGET = 20  # new tokens: what transformers writes when neither the cal
 _SETTINGS = frozenset(vars(GenerationConfig()))
 _LOOK_AT_SCORES = (
     *("min_p", "epsilon_cutoff", "eta_cutoff", "top_h", "p_less", "renormalize_logits"),
-    *("watermarking_config", "output_scores", "prompt_lookup_num_tokens", "assistant_early_exit"),
+    *("watermarking_config", "output_scores", "assistant_early_exit"),
 )
 
 
@@ -82,7 +82,7 @@ def generate(
         max_new_tokens=_budget(model, config, arguments, num_begun),
         prompt_length=None if arguments.get("inputs_embeds") is not None else num_begun,
         eos_token_id=config.eos_token_id,
-        do_sample=None if _needs_every_score(config, arguments) else bool(config.do_sample),
+        do_sample=None if _needs_every_score(model, config, arguments) else bool(config.do_sample),
         num_beams=config.num_beams,
         temperature=config.temperature,
         top_k=config.top_k,
@@ -144,8 +144,10 @@ def _settings(model: PreTrainedModel, arguments: dict[str, Any]) -> GenerationCo
     return model._prepare_generation_config(arguments.get("generation_config"), **given)[0]
 
 
-def _needs_every_score(config: GenerationConfig, arguments: dict[str, Any]) -> bool:
+def _needs_every_score(model: PreTrainedModel, config: GenerationConfig, arguments: dict[str, Any]) -> bool:
     """Whether somebody behind the grammar looks at more than the token that will be written."""
+    if config.prompt_lookup_num_tokens and getattr(model, "runtime", None) is None:
+        return True  # transformers' own drafts; those of the fast runtime are one token after the other
     if arguments.get("assistant_model") is not None or arguments.get("custom_generate") is not None:
         return True
     is_typical = config.typical_p is not None and config.typical_p < 1

@@ -1,5 +1,7 @@
 """The processor of `decoding_elixir_coder.py` under transformers' own generate."""
 
+import copy
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -250,6 +252,206 @@ def test_scores_that_are_kept_are_not_changed():
     kept = answer > -torch.inf
     assert kept.sum() > 10
     assert (answer[kept] == scores[kept]).all()
+
+
+# -- row by row
+
+
+def many_scores(number, seed=0, spread=3.0):
+    return torch.randn(number, SIZE, generator=torch.Generator().manual_seed(seed)) * spread
+
+
+def by_calls(own, scores):
+    """The ids that follow one after the other when the processor is called as transformers does."""
+    ids = []
+    while EOS not in ids and len(ids) < len(scores):
+        ids.append(int(own(torch.tensor([[1, *ids]]), scores[len(ids)][None]).argmax()))
+    return ids
+
+
+def by_picks(own, scores, before=lambda own, ids, scores: None):
+    own.begin(1)
+    ids = []
+    while EOS not in ids and len(ids) < len(scores):
+        before(own, ids, scores[len(ids)])
+        ids.append(own.pick(0, ids, scores[len(ids)]))
+    return ids
+
+
+CHOICES = {
+    "greedy": {"do_sample": False},
+    "drawn": {"do_sample": True, "seed": 4},
+    "drawn from a nucleus": {"do_sample": True, "seed": 4, "temperature": 1.5, "top_k": 30, "top_p": 0.9},
+    "greedy, in a hole": {"do_sample": False, "prefix": "def f(x) do\n  g(", "suffix": ")\nend\n"},
+    "drawn, in a hole": {"do_sample": True, "seed": 4, "prefix": "def f(x) do\n  g(", "suffix": ")\nend\n"},
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("budget", [7, 60, None])
+def test_what_is_picked_is_what_a_call_leaves(choice, budget):
+    settings = CHOICES[choice] | {"max_new_tokens": budget}
+    scores = many_scores(budget or 40)
+    called = by_calls(processor(**settings), scores)
+
+    assert by_picks(processor(**settings), scores) == called
+    assert by_picks(processor(**settings), scores, lambda own, ids, _: own.prepare([(0, ids)])) == called
+    assert budget is None or EOS in called
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_guess_is_what_is_picked_unless_the_grammar_refuses_it(choice):
+    settings = CHOICES[choice]
+    scores = many_scores(BUDGET)
+    own, ids, guessed = processor(**settings), [], []
+    own.begin(1)
+    while EOS not in ids:
+        row = scores[len(ids)].clone()
+        guessed.append(own.guess(0, ids, row))
+        row.fill_(torch.nan)  # as the next step of a decoder does, which uses the memory again
+        ids.append(own.pick(0, ids))
+
+    assert ids == by_calls(processor(**settings), scores)
+    different = sum(guess != index for guess, index in zip(guessed, ids))
+    assert 0 < different <= own.stats.refusals + (settings.get("top_p") is not None) * len(ids)
+
+
+def test_a_pick_without_scores_or_a_guess_says_so():
+    own = processor(do_sample=False)
+    own.begin(1)
+    own.guess(0, [], torch.zeros(SIZE))
+    with pytest.raises(ValueError, match="row 0: scores are needed, there was no guess behind these 1 ids"):
+        own.pick(0, ids_of("x"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"do_sample": False, "num_beams": 2}])
+def test_one_token_cannot_be_picked_where_several_are_left(settings):
+    with pytest.raises(GrammarError, match="one token cannot be picked"):
+        processor(**settings).pick(0, [], torch.zeros(SIZE))
+
+
+@pytest.mark.parametrize("is_accepted", [False, True], ids=["prepared", "accepted"])
+@pytest.mark.parametrize("choice", ["greedy", "drawn", "greedy, in a hole"])
+@pytest.mark.parametrize("seed", range(4))
+def test_drafts_that_are_verified_and_taken_back_change_nothing(choice, seed, is_accepted):
+    # what comes next depends on the place alone, so that one by one and in drafts the scores are the same
+    scores = many_scores(40, seed, spread=6.0)
+    settings = CHOICES[choice] | {"max_new_tokens": 40}
+    if settings["do_sample"]:  # the same numbers drawn whatever was drafted: one that leaves no doubt
+        scores[torch.arange(40), scores.argmax(1)] += 200
+    one_by_one = by_picks(processor(**settings), scores)
+
+    picks = np.random.default_rng(seed)
+    own, ids, num_drafted = processor(**settings), [], 0
+    own.begin(1)
+    while EOS not in ids:
+        right = one_by_one[len(ids) : len(ids) + picks.integers(6)]
+        draft = [*right, *picks.integers(SIZE, size=picks.integers(4)).tolist()]
+        if is_accepted:
+            number = own.accepted(0, ids, draft)
+            assert number <= len(draft)
+            draft = draft[:number]
+        else:
+            try:
+                for length in range(len(draft) + 1):
+                    own.prepare([(0, ids + draft[:length])])
+            except GrammarError:
+                draft = draft[: length - 1]
+        for place in range(len(draft) + 1):
+            ids.append(own.pick(0, ids, scores[len(ids)]))
+            if ids[-1] == EOS or place == len(draft) or ids[-1] != draft[place]:
+                break
+            num_drafted += 1
+    assert ids == one_by_one
+    assert num_drafted > 0
+
+
+def test_as_many_drafted_tokens_are_accepted_as_could_be_written():
+    own, matcher = processor(do_sample=False, max_new_tokens=400), ElixirGrammar(small_tokenizer()).matcher()
+    ids = ids_of("def f(x) do\n  x + 1\nend\n")
+    own.begin(1)
+    assert all(matcher.consume(index) for index in ids)
+    assert own.accepted(0, [], ids) == len(ids)
+    assert own.accepted(0, ids[:3], ids[3:]) == len(ids) - 3
+    for wrong in (ids_of("]")[0], EOS, SIZE + 5):
+        assert own.accepted(0, [], [*ids[:4], wrong, *ids[4:]]) == 4
+
+
+def test_no_draft_is_accepted_that_leaves_too_little_to_end_the_text():
+    own = processor(do_sample=False, max_new_tokens=60)
+    own.begin(1)
+    brackets = ids_of("[") * 60
+    number = own.accepted(0, [], brackets)
+
+    assert 0 < number < 20
+    assert by_picks(own, torch.nn.functional.one_hot(torch.tensor(brackets), SIZE).float())[-1] == EOS
+
+
+def test_a_monitor_cuts_a_draft():
+    own = processor(do_sample=False, monitor=Words(b"o"), max_new_tokens=400)
+    own.begin(1)
+    ids = ids_of("[x, y, o]")
+    assert own.accepted(0, [], ids) == ids.index(ids_of("o")[0])
+
+
+def test_rows_keep_their_settings_one_after_the_other():
+    own = processor(do_sample=False, prefix=["", "[1, "], max_new_tokens=10)
+    with pytest.raises(GrammarError, match="3 rows cannot be shared out among 2 settings"):
+        own.begin(3)
+    own.begin(4)
+    scores = torch.zeros(SIZE)
+    scores[ids_of("]")[0]] = 1.0
+    rows = [own.pick(row, [], scores) for row in range(4)]
+
+    assert rows[0] == rows[1] != ids_of("]")[0]
+    assert rows[2] == rows[3] == ids_of("]")[0]
+
+
+def test_rows_are_prepared_in_another_thread():
+    own, scores = processor(do_sample=False), many_scores(BUDGET)
+    own.begin(2)
+    rows: list[list[int]] = [[], []]
+    while not all(EOS in ids for ids in rows):
+        thread = threading.Thread(target=own.prepare, args=([(row, ids.copy()) for row, ids in enumerate(rows)],))
+        thread.start()
+        for row, ids in enumerate(rows):
+            ids.append(own.pick(row, ids, scores[min(len(ids), BUDGET - 1)]))
+        thread.join()
+    assert rows[0][: rows[0].index(EOS)] == rows[1][: rows[1].index(EOS)]
+
+
+def test_a_row_may_go_back_further_than_it_remembers():
+    own, plain = (processor(do_sample=False, max_new_tokens=None) for _ in range(2))
+    ids = ids_of("[" + "1, " * 200)
+    own.begin(1)
+    own.prepare([(0, ids)])
+    scores = many_scores(1)[0]
+
+    assert own.pick(0, ids[:9], scores) == plain.pick(0, ids[:9], scores)
+    assert own.pick(0, ids, scores) == plain.pick(0, ids, scores)
+
+
+def test_the_likeliest_of_a_large_vocabulary_is_found_behind_many_that_are_refused():
+    scores = torch.randn(1, SIZE + 4000, generator=torch.Generator().manual_seed(2))
+    scores[0, SIZE + 100 : SIZE + 400] += 20  # ids that are only padding
+    scores = (scores * 4).round() / 4  # with many ties
+    left = processor(max_new_tokens=None)(torch.tensor([[1]]), scores)
+    picked = processor(do_sample=False, max_new_tokens=None).pick(0, [], scores[0])
+
+    assert left[0, picked] == left.max()
+
+
+def test_a_grammar_is_compiled_ahead(monkeypatch):
+    tokenizer = copy.copy(small_tokenizer("llama"))
+    ElixirGrammarProcessor.warm(tokenizer, start="pattern").join()
+    monkeypatch.setattr("engine_elixir_coder.elixir_grammar", None)
+    assert ElixirGrammarProcessor(tokenizer, start="pattern", do_sample=False).pick(0, [], torch.zeros(600)) >= 0
+
+
+def test_what_cannot_be_compiled_ahead_is_an_error_where_it_is_used():
+    ElixirGrammarProcessor.warm(small_tokenizer(), start="nothing").join()
+    with pytest.raises(ValueError, match="nothing"):
+        processor(start="nothing")
 
 
 # -- limits

@@ -307,6 +307,12 @@ class TestLoading:
         kinds = [type(module) for module in fast.modules() if "Linear" in type(module).__name__]
         assert set(kinds) == {FastLinear}
 
+    def test_the_plain_model_takes_what_only_the_fast_one_uses(self, plain, fast):
+        source = torch.randint(100, 9000, (1, 30), generator=torch.Generator().manual_seed(5))
+        hints = {"prediction": [5, 6, 7], "prompt_lookup_num_tokens": 0}
+        written = [model.generate(source, do_sample=False, max_new_tokens=6, **hints) for model in (plain, fast)]
+        assert torch.equal(*written)
+
     def test_it_is_not_saved(self, fast, tmp_path):
         with pytest.raises(ValueError, match="packed weights"):
             fast.save_pretrained(tmp_path)

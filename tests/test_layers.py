@@ -189,7 +189,7 @@ def _hub_violations(name: str, imports: list[Import], tree: ast.Module, text: st
             if not (each.in_function and each.in_try):  # transformers demands every library it sees outside a try
                 yield each.line, "imports llguidance outside the function and the try that need it"
         elif each.top == "numpy" and name.startswith(("engine", "decoding", "generating")):
-            pass  # transformers brings it; for masks that the engine fills, and small steps that torch takes too long for
+            pass  # transformers brings it; for masks that the engine fills, and steps too small for torch
         elif each.module == "__future__":
             if name.startswith("modeling") and "annotations" in each.names:
                 yield each.line, "transformers reads a modeling file's annotations: no `annotations` from __future__"

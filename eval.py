@@ -4,6 +4,8 @@
     fim     holes in held-out files: exact match and edit similarity
     parse   functions of held-out files completed: the share that Elixir's own parser accepts
     functional  tasks answered: pass@k of what the model writes, compiled and tested in a sandbox (docs/EVALUATION.md)
+    precision   what bfloat16 and the fast runtime cost: each against PyTorch in float32, token by token, and in what
+                it writes for fim and parse; asked for by its name, as `all` is about the model
 
 Everything goes into --out as JSON, with what it was measured on. Standard output gets a table of one row and, as its
 last line, the figures as JSON. The same model, data, seed and machine give the same figures.
@@ -16,7 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -26,14 +28,16 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elixir_coder import recipe as recipes
-from elixir_coder.checkpoint import load_model, load_tokenizer
+from elixir_coder.checkpoint import load_tokenizer
 from elixir_coder.data.shards import read_shards
 from elixir_coder.errors import RecipeError, exit_on_error
-from elixir_coder.evaluation import functional, infill, parsing, report
+from elixir_coder.evaluation import functional, infill, parsing, precision, report
 from elixir_coder.evaluation.compression import file_bits, with_text, xz_bits
 from elixir_coder.evaluation.ngram import NgramModel
+from elixir_coder.evaluation.precision import REFERENCE, Runtime, open_model
 from elixir_coder.evaluation.problems import OWN_SUITE, Problem, read_problems, sha256_of
 from elixir_coder.evaluation.saved import SavedRows
+from elixir_coder.evaluation.writing import Written
 from elixir_coder.example import Example
 from elixir_coder.tasks.complete import Complete
 from elixir_coder.tasks.window import MIN_SOURCE_LENGTH, MIN_TARGET_LENGTH, SpecialTokens
@@ -56,8 +60,14 @@ class EvalRecipe:
     data: Path | None = field(
         default=None, metadata={"help": "bits, fim, parse: folder of shards from `elixir-coder data`"}
     )
-    suite: Literal["bits", "fim", "parse", "functional", "all"] = field(
-        default="all", metadata={"help": "what to measure"}
+    suite: Literal["bits", "fim", "parse", "functional", "precision", "all"] = field(
+        default="all", metadata={"help": "what to measure; all is the first four"}
+    )
+    runtime: Literal["plain", "fast"] = field(
+        default="plain", metadata={"help": "plain is PyTorch, fast our own on a CPU (docs/GENERATION.md)"}
+    )
+    runtime_dtype: Literal["float32", "bfloat16", "int8"] | None = field(
+        default=None, metadata={"help": "of the weights; none is float32 for plain, int8 for fast"}
     )
     split: Literal["validation", "test"] = field(default="test", metadata={"help": "held-out files to measure it on"})
     out: Path = field(default=Path("results.json"), metadata={"help": "where the results go, as JSON"})
@@ -79,6 +89,7 @@ class EvalRecipe:
         default="none", metadata={"help": "parse, functional: elixir keeps what the model writes in Elixir's grammar"}
     )
     baselines: bool = field(default=True, metadata={"help": "bits: also a 5-gram model and xz -9e"})
+    files: int = field(default=24, metadata={"help": "precision: files to compare on token by token"})
 
     tasks: Path | None = field(
         default=None,
@@ -107,7 +118,7 @@ class EvalRecipe:
     num_threads: int | None = field(default=None, metadata={"help": "CPU threads of torch; none leaves its choice"})
 
     def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "holes", "prompts", "task_tokens", "workers", "batch_size"):
+        for name in ("max_new_tokens", "holes", "prompts", "files", "task_tokens", "workers", "batch_size"):
             recipes.check_range(self, name, at_least=1)
         for name in ("limit", "num_samples", "num_threads"):
             if getattr(self, name) is not None:
@@ -121,6 +132,7 @@ class EvalRecipe:
         recipes.check_choices(self)
         self._check_what_is_needed()
         self._check_samples()
+        self._check_runtime()
 
     def _check_what_is_needed(self) -> None:
         if self.generations is not None and (self.suite != "functional" or self.model is not None):
@@ -145,13 +157,28 @@ class EvalRecipe:
                 "--num_samples above 1 needs --temperature above 0, or all samples of a task are the same"
             )
 
+    def _check_runtime(self) -> None:
+        is_given = self.runtime != "plain" or self.runtime_dtype is not None
+        if is_given and self.suite == "precision":
+            raise RecipeError("--suite precision takes every runtime in turn; leave --runtime and --runtime_dtype out")
+        if is_given and self.generations is not None:
+            raise RecipeError("--generations judges saved answers; leave --runtime and --runtime_dtype out")
+        if self.runtime == "plain" and self.runtime_dtype == "int8":
+            raise RecipeError("--runtime_dtype int8 needs --runtime fast: PyTorch computes in float32 or bfloat16")
+        if self.device == "cuda" and (self.runtime == "fast" or self.suite == "precision"):
+            raise RecipeError("--device cuda: the fast runtime computes on a CPU; take --device cpu")
+
+    @property
+    def computes_with(self) -> Runtime:
+        return Runtime(self.runtime, self.runtime_dtype or ("int8" if self.runtime == "fast" else "float32"))
+
     @property
     def reads_data(self) -> bool:
         return self.suites != ("functional",)
 
     @property
     def suites(self) -> tuple[str, ...]:
-        return tuple(SUITES) if self.suite == "all" else (self.suite,)
+        return OF_THE_MODEL if self.suite == "all" else (self.suite,)
 
     def at_most(self, number: int) -> int:
         """The number, or --limit where that is less."""
@@ -179,7 +206,7 @@ def main() -> None:
     elixir: dict[str, str] = {}  # what judges is asked first, or none of the work begins
     if "functional" in recipe.suites:
         elixir = functional.check_judge(sandbox=not recipe.unsafe_no_sandbox)
-    elif "parse" in recipe.suites:
+    elif {"parse", "precision"} & set(recipe.suites):
         elixir = {"elixir": elixir_version()}
 
     results, samples, seconds = {}, {}, {}
@@ -202,7 +229,8 @@ def main() -> None:
         "samples": {name: shown for name, shown in samples.items() if shown},
     }
     report.write_record(recipe.out, record)
-    print("\n\n".join(filter(None, (report.table(record), report.functional_tables(record)))))
+    tables = (report.table(record), report.functional_tables(record), report.precision_table(record))
+    print("\n\n".join(filter(None, tables)))
     print(json.dumps({**report.figures(record), "out": str(recipe.out)}))
 
 
@@ -231,7 +259,7 @@ def load(recipe: EvalRecipe) -> Subject:
         return Subject(None, "", None, examples, problems, generations)
     assert recipe.model is not None, "checked in the recipe"
     tokenizer = load_tokenizer(recipe.model)
-    model = load_model(recipe.model, tokenizer=tokenizer)
+    model = open_model(recipe.model, recipe.computes_with, tokenizer)
     limit = model.config.max_position_embeddings
     task_tokens = ("task_tokens",) if problems else ()
     for name in ("source_length", "target_length", "max_new_tokens", *task_tokens):
@@ -243,16 +271,15 @@ def load(recipe: EvalRecipe) -> Subject:
     sha256 = report.weights_sha256(recipe.model)
     if problems and recipe.resume:
         functional.check_resumable(beside(recipe.out, "generations"), problems, writer_of(recipe, sha256))
-    cuda = recipe.device == "cuda" or (recipe.device == "auto" and torch.cuda.is_available())
+    may_be_cuda = recipe.runtime == "plain" and recipe.suite != "precision"
+    cuda = recipe.device == "cuda" or (recipe.device == "auto" and may_be_cuda and torch.cuda.is_available())
     return Subject(model.to("cuda" if cuda else "cpu"), sha256, tokenizer, examples, problems, [])
 
 
 def measure_bits(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], list[Any]]:
     """Bits per byte of the model, of the 5-gram model and of xz, over all files and for each package."""
-    examples, tokenizer = subject.examples, subject.tokenizer
-    if recipe.at_most(len(examples)) < len(examples):
-        chosen = np.random.default_rng(recipe.seed).permutation(len(examples))[: recipe.limit]
-        examples = [examples[place] for place in sorted(chosen)]
+    tokenizer = subject.tokenizer
+    examples = drawn(subject.examples, recipe.at_most(len(subject.examples)), recipe.seed)
     corpus = Corpus.of(examples, tokenizer)
     task = Complete(SpecialTokens.of(tokenizer), recipe.source_length, recipe.target_length)
     pad = tokenizer.pad_token_id
@@ -288,8 +315,27 @@ def measure_bits(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], 
     }, []
 
 
+def drawn(examples: list[Example], number: int, seed: int) -> list[Example]:
+    """So many of the files, at random, in the order they had; all where there are no more."""
+    chosen = np.random.default_rng(seed).permutation(len(examples))[:number]
+    return [examples[place] for place in sorted(chosen)]
+
+
 def measure_infill(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], list[Any]]:
     """Exact match and edit similarity over all holes and for each kind, and the first few holes."""
+    holes, written = fill_holes(recipe, subject)
+    places = {kind: [at for at, hole in enumerate(holes) if hole.kind == kind] for kind in infill.KINDS}
+    kinds = {
+        kind: asdict(infill.score([holes[at] for at in of_kind], [written[at] for at in of_kind]))
+        for kind, of_kind in places.items()
+        if of_kind
+    }
+    in_turn = sorted((rank, at) for of_kind in places.values() for rank, at in enumerate(of_kind))
+    samples = [infill.sample(holes[at], written[at]) for _, at in in_turn[:NUM_SAMPLES]]
+    return {"all": asdict(infill.score(holes, written)), "kinds": kinds}, samples
+
+
+def fill_holes(recipe: EvalRecipe, subject: Subject) -> tuple[list[infill.Hole], list[Written]]:
     tokenizer = subject.tokenizer
     holes = infill.sample_holes(
         subject.examples,
@@ -305,19 +351,20 @@ def measure_infill(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any]
         max_new_tokens=recipe.max_new_tokens,
         batch_size=recipe.batch_size,
     )
-    places = {kind: [at for at, hole in enumerate(holes) if hole.kind == kind] for kind in infill.KINDS}
-    kinds = {
-        kind: asdict(infill.score([holes[at] for at in of_kind], [written[at] for at in of_kind]))
-        for kind, of_kind in places.items()
-        if of_kind
-    }
-    in_turn = sorted((rank, at) for of_kind in places.values() for rank, at in enumerate(of_kind))
-    samples = [infill.sample(holes[at], written[at]) for _, at in in_turn[:NUM_SAMPLES]]
-    return {"all": asdict(infill.score(holes, written)), "kinds": kinds}, samples
+    return holes, written
 
 
 def measure_parsing(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], list[Any]]:
     """Share of functions that the parser accepts, the model's and the authors', and the model's first few."""
+    prompts, written = complete_functions(recipe, subject)
+    authors = [parsing.as_written(prompt, subject.tokenizer, recipe.max_new_tokens) for prompt in prompts]
+    verdicts = parsing.judge([*prompts, *prompts], [*(each.text for each in written), *authors])
+    of_model, of_authors = verdicts[: len(prompts)], verdicts[len(prompts) :]
+    samples = [parsing.sample(*each) for each in zip(prompts[:NUM_SAMPLES], written, of_model)]
+    return {"model": asdict(parsing.share(of_model)), "authors": asdict(parsing.share(of_authors))}, samples
+
+
+def complete_functions(recipe: EvalRecipe, subject: Subject) -> tuple[list[parsing.Prompt], list[Written]]:
     prompts = parsing.sample_prompts(subject.examples, recipe.at_most(recipe.prompts), seed=recipe.seed)
     written = parsing.complete(
         subject.model,
@@ -331,11 +378,53 @@ def measure_parsing(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any
         seed=recipe.seed,
         is_constrained=recipe.grammar == "elixir",
     )
-    authors = [parsing.as_written(prompt, subject.tokenizer, recipe.max_new_tokens) for prompt in prompts]
-    verdicts = parsing.judge([*prompts, *prompts], [*(each.text for each in written), *authors])
-    of_model, of_authors = verdicts[: len(prompts)], verdicts[len(prompts) :]
-    samples = [parsing.sample(*each) for each in zip(prompts[:NUM_SAMPLES], written, of_model)]
-    return {"model": asdict(parsing.share(of_model)), "authors": asdict(parsing.share(of_authors))}, samples
+    return prompts, written
+
+
+def measure_precision(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], list[Any]]:
+    """Each runtime against PyTorch in float32, token by token and in what it writes; a runtime that cannot be had here
+    is named with the reason."""
+    assert recipe.model is not None, "checked in the recipe"
+    models, missing = {REFERENCE: subject.model}, {}
+    for runtime in precision.COMPARED:
+        try:
+            models[runtime] = open_model(recipe.model, runtime, subject.tokenizer)
+        except RecipeError as error:
+            missing[str(runtime)] = str(error)
+            print(error, file=sys.stderr, flush=True)
+    examples = drawn(subject.examples, recipe.at_most(recipe.files), recipe.seed)
+    corpus = Corpus.of(examples, subject.tokenizer)
+    num_bytes = sum(len(example.code.encode()) for example in examples)
+    token_by_token = precision.compare(
+        models,
+        corpus,
+        Complete(SpecialTokens.of(subject.tokenizer), recipe.source_length, recipe.target_length),
+        num_bytes=num_bytes,
+        pad_token_id=subject.tokenizer.pad_token_id,
+        batch_size=recipe.batch_size,
+    )
+    runtimes: list[dict[str, Any]] = []
+    of_reference: list[str] = []
+    for runtime, model in models.items():
+        print(f"{runtime} writes ...", file=sys.stderr, flush=True)
+        own = replace(subject, model=model)
+        holes, filled = fill_holes(recipe, own)
+        prompts, completed = complete_functions(recipe, own)
+        texts = [each.text for each in (*filled, *completed)]
+        of_reference = of_reference or texts
+        verdicts = parsing.judge(prompts, [each.text for each in completed])
+        runtimes.append(
+            {
+                **asdict(runtime),
+                "weights_bytes": precision.weights_bytes(model),
+                "tokens": asdict(token_by_token[runtime]),
+                "same_text": sum(map(str.__eq__, texts, of_reference)) / len(texts),
+                "parse": asdict(parsing.share(verdicts)),
+                "fim": asdict(infill.score(holes, filled)),
+            }
+        )
+    files = {"num_files": len(examples), "num_bytes": num_bytes, "num_texts": len(of_reference)}
+    return {**files, "runtimes": runtimes, "missing": missing}, []
 
 
 def measure_functional(recipe: EvalRecipe, subject: Subject) -> tuple[dict[str, Any], list[Any]]:
@@ -387,6 +476,7 @@ def writer_of(recipe: EvalRecipe, sha256: str) -> functional.Writer:
         temperature=recipe.temperature,
         top_p=recipe.top_p,
         decoding=functional.CONSTRAINED if recipe.grammar == "elixir" else functional.UNCONSTRAINED,
+        runtime=None if recipe.computes_with == REFERENCE else str(recipe.computes_with),
     )
 
 
@@ -395,7 +485,9 @@ SUITES: dict[str, Callable[[EvalRecipe, Subject], tuple[dict[str, Any], list[Any
     "fim": measure_infill,
     "parse": measure_parsing,
     "functional": measure_functional,
+    "precision": measure_precision,
 }
+OF_THE_MODEL = ("bits", "fim", "parse", "functional")  # all but what compares one model with itself
 
 
 def describe_model(recipe: EvalRecipe, subject: Subject) -> dict[str, Any]:
@@ -405,15 +497,23 @@ def describe_model(recipe: EvalRecipe, subject: Subject) -> dict[str, Any]:
     if folder is None:
         assert recipe.generations is not None
         said = functional.model_of(recipe.generations)
-        return {**said, "num_parameters": None, "steps": None, "tokens_seen": None}
+        return {**said, "num_parameters": None, "runtime": None, "steps": None, "tokens_seen": None}
     progress = read_progress(folder) if (folder / "trainer_state.json").exists() else None
     return {
         "name": name_of(folder),
         "sha256": subject.sha256,
-        "num_parameters": sum(parameter.numel() for parameter in subject.model.parameters()),
+        "num_parameters": num_parameters(subject.model),
+        "runtime": str(recipe.computes_with),
         "steps": progress and progress.step,
         "tokens_seen": progress and progress.tokens,
     }
+
+
+def num_parameters(model: PreTrainedModel) -> int:
+    """As the configuration has it: a model with the fast runtime has let its parameters go."""
+    with torch.device("meta"):
+        blank = type(model)(model.config)
+    return sum(parameter.numel() for parameter in blank.parameters())
 
 
 def name_of(folder: Path) -> str:
@@ -423,8 +523,8 @@ def name_of(folder: Path) -> str:
 def settings_of(recipe: EvalRecipe) -> dict[str, Any]:
     """The settings that decide the figures, ready for JSON."""
     names = (
-        "suite split limit seed source_length target_length max_new_tokens holes prompts temperature top_p batch_size "
-        "num_samples k task_tokens workers timeout_s"
+        "suite split limit seed source_length target_length max_new_tokens holes prompts temperature top_p grammar "
+        "batch_size files num_samples k task_tokens workers timeout_s"
     )
     return {name: getattr(recipe, name) for name in names.split()}
 

@@ -58,6 +58,10 @@ def accelerate(model: Any, dtype: str = "int8") -> str | None:
     for name, linear in _linears(model):
         parent, _, own = name.rpartition(".")
         setattr(model.get_submodule(parent), own, FastLinear(linear, dtype))
+    if torch.equal(
+        table, table.bfloat16().float()
+    ):  # as of a checkpoint in bfloat16: half the memory, the same numbers
+        model.model.set_input_embeddings(HalfEmbedding(model.get_input_embeddings()))
     model.eval().requires_grad_(False)
     model.runtime = FastDecoder(model, dtype)
     return None
@@ -94,6 +98,10 @@ def _linears(model: Any) -> list[tuple[str, nn.Linear]]:
 
 def _address(tensor: torch.Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
+
+
+def _kind(dtype: torch.dtype) -> int:
+    return _KINDS[str(dtype).removeprefix("torch.")]
 
 
 def _whole(number: int, unit: int) -> int:
@@ -170,6 +178,20 @@ class FastLinear(nn.Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, dtype={self.packed.dtype}"
+
+
+class HalfEmbedding(nn.Module):
+    """An input table in bfloat16 that is read as float32, × `embed_scale`: (...) int64 -> (..., D)."""
+
+    def __init__(self, embedding: Any):
+        super().__init__()
+        self.embed_scale = embedding.embed_scale
+        self.num_embeddings, self.embedding_dim = embedding.weight.shape
+        # a buffer, so that the model's own dtype, which its parameters have, stays float32
+        self.register_buffer("weight", embedding.weight.detach().bfloat16(), persistent=False)
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        return nn.functional.embedding(input_ids, self.weight).float() * self.embed_scale
 
 
 # --------------------------------------------------------------------------------------------------- what was read
@@ -267,8 +289,8 @@ class FastDecoder:
             positions=config.max_position_embeddings,
             activation=_ACTIVATIONS[config.activation_function],
             is_pre_norm=config.norm_position == "pre",
-            embedding_dtype=_KINDS["float32"],
-            cache_dtype=_KINDS[str(self.cache_dtype).removeprefix("torch.")],
+            embedding_dtype=_kind(decoder.embed_tokens.weight.dtype),
+            cache_dtype=_kind(self.cache_dtype),
         )
 
     def _places(self) -> torch.Tensor | None:

@@ -16,6 +16,7 @@ from elixir_coder.data.shards import write_shards
 from elixir_coder.errors import SandboxError, exit_on_error
 from elixir_coder.evaluation.saved import read_rows
 from elixir_coder.toolchain.sandbox import Sandbox
+from kernels_elixir_coder import KernelError
 from tests.evaluation import small
 from tests.evaluation.tasks import write
 from tests.third_party import without_torchao
@@ -254,6 +255,98 @@ def test_a_model_of_another_run_has_no_count_of_tokens(evaluate, model_folder, t
     assert record["model"]["tokens_seen"] is None
 
 
+# ----------------------------------------------------------------------------------------------------------- runtimes
+
+
+@pytest.mark.compiler
+@pytest.mark.elixir
+def test_the_fast_runtime_is_judged_by_every_suite_and_named(evaluate, tasks):
+    words = ["--tasks", tasks, "--no_baselines", "--runtime", "fast"]
+    plain = evaluate("--tasks", tasks, "--no_baselines")[3]
+    code, printed, said, record = evaluate(*words, "--runtime_dtype", "float32")
+    assert code == 0, said
+    assert (plain["model"]["runtime"], record["model"]["runtime"]) == ("plain float32", "fast float32")
+    assert record["model"]["num_parameters"] == plain["model"]["num_parameters"]
+    assert "| fast float32 |" in printed.splitlines()[2]
+    bits, of_plain = record["results"]["bits"]["bits_per_byte"], plain["results"]["bits"]["bits_per_byte"]
+    assert bits != of_plain == pytest.approx(bits, rel=1e-5)
+    for suite in ("fim", "parse"):
+        assert record["results"][suite] == plain["results"][suite]
+        assert record["samples"][suite] == plain["samples"][suite]
+
+
+@pytest.mark.compiler
+def test_without_a_word_the_fast_runtime_has_int8_and_bfloat16_is_pytorch_too(evaluate):
+    fast = evaluate("--suite", "bits", "--no_baselines", "--runtime", "fast")[3]
+    plain = evaluate("--suite", "bits", "--no_baselines", "--runtime_dtype", "bfloat16")[3]
+    assert (fast["model"]["runtime"], plain["model"]["runtime"]) == ("fast int8", "plain bfloat16")
+    of_reference = evaluate("--suite", "bits", "--no_baselines")[3]["results"]["bits"]["bits_per_byte"]
+    for record in (fast, plain):
+        assert record["results"]["bits"]["bits_per_byte"] != of_reference
+        assert record["results"]["bits"]["bits_per_byte"] == pytest.approx(of_reference, rel=0.01)
+
+
+@pytest.mark.compiler
+@pytest.mark.elixir
+def test_answers_of_another_runtime_are_not_gone_on_with(evaluate, tasks, tmp_path):
+    words = ["--suite", "functional", "--tasks", tasks]
+    assert evaluate(*words, "--runtime", "fast")[0] == 0
+    assert {row["settings"]["runtime"] for row in read_rows(tmp_path / "results.generations.jsonl")} == {"fast int8"}
+    (tmp_path / "results.json").unlink()
+    assert fails(evaluate(*words, "--resume"), "settings runtime fast int8, this run has None")
+
+
+@pytest.mark.compiler
+@pytest.mark.elixir
+def test_runtimes_are_compared_token_by_token_and_in_what_they_write(evaluate):
+    code, printed, said, record = evaluate("--suite", "precision", "--files", 1)
+    assert code == 0, said
+    found = record["results"]["precision"]
+    assert (found["num_files"], found["num_texts"], found["missing"]) == (1, 13, {})
+    names = [(each["name"], each["dtype"]) for each in found["runtimes"]]
+    assert names == [("plain", "float32"), ("plain", "bfloat16"), ("fast", "int8"), ("fast", "bfloat16")]
+    reference, *others = found["runtimes"]
+    assert (reference["tokens"]["same_token"], reference["tokens"]["bits_change"], reference["same_text"]) == (1, 0, 1)
+    for other in others:
+        assert 0 < abs(other["tokens"]["bits_change"]) < 0.01
+        assert (other["parse"]["n"], other["fim"]["n"]) == (4, 9)
+    lines = printed.splitlines()
+    assert lines[4] == "|  | plain float32 | plain bfloat16 | fast int8 | fast bfloat16 |"
+    assert set(json.loads(lines[-1])) >= {"same_token_fast_int8", "bits_change_plain_bfloat16"}
+
+
+@pytest.mark.elixir
+def test_where_there_is_no_compiler_the_fast_runtime_is_left_out_with_a_word(evaluate, monkeypatch):
+    def library():
+        raise KernelError("no C compiler")
+
+    monkeypatch.setattr("runtime_elixir_coder.library", library)
+    code, printed, said, record = evaluate("--suite", "precision", "--files", 1)
+    assert code == 0, said
+    found = record["results"]["precision"]
+    assert [each["dtype"] for each in found["runtimes"]] == ["float32", "bfloat16"]
+    assert set(found["missing"]) == {"fast int8", "fast bfloat16"}
+    assert "fast int8: --runtime fast cannot be had here" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--runtime_dtype", "int8"], "--runtime_dtype int8 needs --runtime fast"),
+        (["--suite", "precision", "--runtime", "fast"], "--suite precision takes every runtime in turn"),
+        (["--runtime", "fast", "--device", "cuda"], "the fast runtime computes on a CPU; take --device cpu"),
+        (["--runtime", "quick"], "--runtime must be one of plain, fast"),
+    ],
+)
+def test_a_runtime_that_cannot_be(words, message, evaluate):
+    assert fails(evaluate(*words), message)
+
+
+def test_saved_answers_were_written_with_the_runtime_they_had(evaluate):
+    words = ["--suite", "functional", "--generations", "x.jsonl", "--runtime", "fast"]
+    assert fails(evaluate(*words, model=None), "--generations judges saved answers")
+
+
 # -------------------------------------------------------------------------------- what the user can put right: one line
 
 
@@ -345,7 +438,7 @@ def test_a_corpus_of_damaged_shards(evaluate, corpus, tmp_path):
     ("words", "message"),
     [
         (["--suit", "fim"], "no such setting: --suit; did you mean --suite?"),
-        (["--suite", "fmi"], "--suite must be one of bits, fim, parse, functional, all"),
+        (["--suite", "fmi"], "--suite must be one of bits, fim, parse, functional, precision, all"),
         (["--limit", "0"], "--limit must be at least 1"),
         (["--target_length", "1"], "--target_length must be at least 4"),
         (["--top_p", "0"], "--top_p must be above 0"),

@@ -313,6 +313,13 @@ class TestLoading:
         written = [model.generate(source, do_sample=False, max_new_tokens=6, **hints) for model in (plain, fast)]
         assert torch.equal(*written)
 
+    def test_a_table_in_bfloat16_stays_one(self, plain, fast):
+        assert fast.get_input_embeddings().weight.dtype == torch.bfloat16 and fast.dtype == torch.float32
+        ids = torch.tensor([[5, 6, 7]])
+        assert torch.equal(fast.get_input_embeddings()(ids), plain.get_input_embeddings()(ids))
+        inexact = model_of("t5", "int8")
+        assert inexact.get_input_embeddings().weight.dtype == torch.float32
+
     def test_it_is_not_saved(self, fast, tmp_path):
         with pytest.raises(ValueError, match="packed weights"):
             fast.save_pretrained(tmp_path)

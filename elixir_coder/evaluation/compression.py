@@ -90,16 +90,32 @@ def pieces(corpus: Corpus, task: Complete) -> Iterator[tuple[int, Pair]]:
 
 def negative_log_likelihood(model: PreTrainedModel, pairs: Sequence[Pair], pad_token_id: int) -> np.ndarray:
     """(rows,) float64: the sum of -ln p of each pair's target, in one forward pass."""
+    # Row by row: the log-softmax of a whole batch over 32,000 tokens would be as large as the logits once more.
+    losses = [
+        F.cross_entropy(scores, targets, reduction="none").double().sum()
+        for scores, targets in target_scores(model, pairs, pad_token_id)
+    ]
+    return torch.stack(losses).cpu().numpy()
+
+
+def target_scores(
+    model: PreTrainedModel, pairs: Sequence[Pair], pad_token_id: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """For each pair the scores (T, vocabulary) float32 of its target's tokens, and these (T,); both may be gone when
+    the next ones are asked for. With the fast runtime they are what it writes by, not what its plain forward gives."""
     batch = {name: tensor.to(model.device) for name, tensor in collate(list(pairs), pad_token_id).items()}
     labels = batch.pop("labels")
     decoder_input_ids = model.prepare_decoder_input_ids_from_labels(labels)
-    logits = model(**batch, decoder_input_ids=decoder_input_ids, use_cache=False).logits
-    # Row by row: the log-softmax of a whole batch over 32,000 tokens would be as large as the logits once more.
-    losses = [
-        F.cross_entropy(row.float(), label, ignore_index=IGNORED, reduction="none")
-        for row, label in zip(logits, labels)
-    ]
-    return torch.stack([loss.double().sum() for loss in losses]).cpu().numpy()
+    runtime = getattr(model, "runtime", None)
+    if runtime is None:
+        logits = model(**batch, decoder_input_ids=decoder_input_ids, use_cache=False).logits
+        for row, label in zip(logits, labels):
+            yield row[label != IGNORED].float(), label[label != IGNORED]
+    else:
+        for source, written, label in zip(runtime.read(**batch), decoder_input_ids, labels):
+            is_real = label != IGNORED
+            state = runtime.state([source], capacity=int(is_real.sum()))
+            yield state.step([written[is_real].tolist()], keep_all=True), label[is_real]
 
 
 def xz_bits(examples: Iterable[Example]) -> int:

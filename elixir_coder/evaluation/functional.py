@@ -32,7 +32,7 @@ from elixir_coder.evaluation.problems import Problem
 from elixir_coder.evaluation.saved import SavedRows, read_rows
 from elixir_coder.evaluation.scores import pass_at_k, wilson_interval
 from elixir_coder.evaluation.writing import write
-from elixir_coder.generation.healing import give_back, token_texts
+from elixir_coder.generation.healing import TokenTexts, give_back, token_texts
 from elixir_coder.tasks.complete import Complete
 from elixir_coder.tasks.window import SpecialTokens, Window
 from elixir_coder.toolchain.finding import Severity
@@ -117,7 +117,8 @@ def seed_of(seed: int, id: str, sample: int) -> int:
 class Writer:
     """Who writes, and how: saved with each answer, and the same for all answers that make one figure.
 
-    model: name and sha256 of the weights. versions: of the packages. The others are settings of `writing.write`.
+    model: name and sha256 of the weights. versions: of the packages. runtime: what computed, None for PyTorch in
+    float32. The others are settings of `writing.write`.
     """
 
     model: Mapping[str, str]
@@ -128,6 +129,7 @@ class Writer:
     temperature: float
     top_p: float
     decoding: str = UNCONSTRAINED
+    runtime: str | None = None
 
     def saved(self) -> dict[str, Any]:
         """The fields of a `Generation` that are the same for all."""
@@ -138,6 +140,7 @@ class Writer:
             "max_new_tokens": self.max_new_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p if self.temperature > 0 else None,  # plays no part
+            **({} if self.runtime is None else {"runtime": self.runtime}),  # older answers do not name it
         }
         return {"model": dict(self.model), "versions": dict(self.versions), "settings": settings}
 
@@ -222,7 +225,7 @@ def generate(
 
 
 def _inputs(
-    problem: Problem, task: Complete, tokenizer: PreTrainedTokenizerBase, texts: list[str]
+    problem: Problem, task: Complete, tokenizer: PreTrainedTokenizerBase, texts: TokenTexts
 ) -> tuple[list[int], list[int], str]:
     """What the encoder reads, what the decoder begins with, and the text that it must write first."""
     before, given_back = give_back(encode_untrusted(tokenizer, problem.text_to_continue), texts)

@@ -128,6 +128,9 @@ def figures(record: Mapping[str, Any]) -> dict[str, float]:
         found["parse_accepted"] = parse["model"]["accepted"]
     for column, scored in results.get("functional", {}).get("columns", {}).items():
         found |= {f"pass_at_{k}_{column}": of_k["value"] for k, of_k in scored["pass_at_k"].items()}
+    for runtime in results.get("precision", {}).get("runtimes", [])[1:]:  # the first is what they are compared with
+        column = f"{runtime['name']}_{runtime['dtype']}"
+        found |= {f"{name}_{column}": runtime["tokens"][name] for name in ("bits_change", "same_token")}
     return found
 
 
@@ -140,6 +143,7 @@ def table(record: Mapping[str, Any]) -> str:
         "model": record["model"]["name"],
         "parameters": "–" if parameters is None else f"{parameters:,}",
         "tokens seen": "–" if tokens is None else f"{tokens:,}",
+        "runtime": record["model"].get("runtime") or "–",
         "bits per byte": bits_cell(got.get("bits_per_byte")),
         "5-gram": bits_cell(got.get("five_gram")),
         "xz -9e": bits_cell(got.get("xz")),
@@ -174,6 +178,36 @@ def functional_tables(record: Mapping[str, Any]) -> str:
     return "\n\n".join(map(_markdown, (rates, endings)))
 
 
+def precision_table(record: Mapping[str, Any]) -> str:
+    """A table in Markdown with a column for each runtime, the one that all are compared with first; "" where the suite
+    did not run. Under it, the runtimes that could not be had."""
+    results = record["results"].get("precision")
+    if not results:
+        return ""
+    columns: list[dict[str, str]] = []
+    for runtime in results["runtimes"]:
+        tokens, parse, fim = runtime["tokens"], runtime["parse"], runtime["fim"]
+        same_token = percent_cell(tokens["same_token"], tokens["same_token_interval"], digits=2)
+        columns.append(
+            {
+                "": f"{runtime['name']} {runtime['dtype']}",
+                "weights in memory, MB": f"{runtime['weights_bytes'] / 1e6:.1f}",
+                "bits per byte": f"{tokens['bits_per_byte']:.4f}",
+                "the same, against the first": f"{tokens['bits_change']:+.3%}",
+                f"same most probable token, n = {tokens['num_tokens']:,}": same_token,
+                "share of the five most probable": percent_cell(tokens["top_five"], digits=2),
+                "bits lost a token (Kullback-Leibler)": f"{tokens['lost_bits']:.5f}",
+                f"same text written, n = {results['num_texts']}": percent_cell(runtime["same_text"]),
+                f"parser accepts, n = {parse['n']}": percent_cell(parse["accepted"], parse["accepted_interval"]),
+                f"FIM exact match, n = {fim['n']}": percent_cell(fim["exact_match"], fim["exact_match_interval"]),
+                "FIM edit similarity": percent_cell(fim["edit_similarity"], fim["edit_similarity_interval"]),
+            }
+        )
+    rows = [[title, *(column[title] for column in columns)] for title in columns[0]]
+    missing = [f"{runtime}: {reason}" for runtime, reason in results["missing"].items()]
+    return "\n\n".join([_markdown(rows), *missing])
+
+
 _FORMS = ("continuation", "module", "renamed", "unparsable")
 
 
@@ -190,7 +224,8 @@ def bits_cell(bits: float | None) -> str:
     return "–" if bits is None else f"{bits:.3f}"
 
 
-def percent_cell(share: float | None, interval: Sequence[float] | None = None) -> str:
+def percent_cell(share: float | None, interval: Sequence[float] | None = None, digits: int = 1) -> str:
     if share is None:
         return "–"
-    return f"{share:.1%}" + ("" if interval is None else f" ({interval[0]:.1%} to {interval[1]:.1%})")
+    around = "" if interval is None else f" ({interval[0]:.{digits}%} to {interval[1]:.{digits}%})"
+    return f"{share:.{digits}%}{around}"

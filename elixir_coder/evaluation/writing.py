@@ -12,7 +12,7 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, Pre
 from decoding_elixir_coder import ElixirGrammarProcessor, GrammarError
 from elixir_coder.errors import InputError, require
 from elixir_coder.generation.generator import grammar_for
-from elixir_coder.generation.healing import TokenHealing
+from elixir_coder.generation.healing import TokenHealing, TokenTexts
 from elixir_coder.tasks.window import Pair
 from elixir_coder.training.batches import collate
 
@@ -38,7 +38,7 @@ def write(
     seed: int = 0,
     seeds: Sequence[int] | None = None,
     given_back: Sequence[str] | None = None,
-    texts: list[str] | None = None,
+    texts: TokenTexts | None = None,
     continued: Sequence[str] | None = None,
 ) -> list[Written]:
     """What the model writes for each source, in order. The random state of the program stays as it was.
@@ -145,7 +145,7 @@ def _read(tokens: list[int], tokenizer: PreTrainedTokenizerBase) -> Written:
 class _RowsBegin(LogitsProcessor):
     """Token healing with a text for each row, "" for none."""
 
-    def __init__(self, given_back: Sequence[str], texts: list[str], start: int):
+    def __init__(self, given_back: Sequence[str], texts: TokenTexts, start: int):
         self.of_rows = [TokenHealing(text, texts, start) if text else None for text in given_back]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

@@ -62,7 +62,14 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
 RECORD = {
     "date": "2030-01-02",
     "command": "python eval.py",
-    "model": {"name": "m", "sha256": "0" * 64, "num_parameters": 12345, "steps": 10, "tokens_seen": 67890},
+    "model": {
+        "name": "m",
+        "sha256": "0" * 64,
+        "num_parameters": 12345,
+        "runtime": "fast int8",
+        "steps": 10,
+        "tokens_seen": 67890,
+    },
     "data": {},
     "machine": "a processor",
     "versions": {},
@@ -106,9 +113,9 @@ def test_a_file_that_eval_did_not_write_is_an_error(content, message, tmp_path):
 def test_the_table_has_a_dash_for_what_was_not_measured():
     heads, rule, row = report.table(RECORD).splitlines()
     assert len(heads.split("|")) == len(rule.split("|")) == len(row.split("|"))
-    assert row == "| m | 12,345 | 67,890 | 0.988 | – | 1.500 | 12.5% | 50.0% | – |"
-    unknown = RECORD | {"model": RECORD["model"] | {"tokens_seen": None}}
-    assert report.table(unknown).splitlines()[2].startswith("| m | 12,345 | – | 0.988 |")
+    assert row == "| m | 12,345 | 67,890 | fast int8 | 0.988 | – | 1.500 | 12.5% | 50.0% | – |"
+    older = RECORD | {"model": {**RECORD["model"], "tokens_seen": None, "runtime": None}}
+    assert report.table(older).splitlines()[2].startswith("| m | 12,345 | – | – | 0.988 |")
 
 
 def test_the_figures_are_those_of_the_suites_that_ran():
@@ -155,6 +162,45 @@ def test_answers_to_tasks_have_a_row_in_two_tables_for_each_way_of_writing_them(
         "pass_at_10_unconstrained": 0.5,
         "pass_at_1_constrained": 1.0,
     }
+
+
+def of_runtime(name, dtype, same, change):
+    tokens = {"num_tokens": 2000, "bits_per_byte": 2 * (1 + change), "bits_change": change, "same_token": same}
+    tokens |= {"same_token_interval": [same - 0.01, same], "top_five": same, "lost_bits": 0.00025}
+    parse = {"n": 20, "accepted": 0.5, "accepted_interval": [0.25, 0.75]}
+    fim = {"n": 30, "exact_match": 0.1, "exact_match_interval": [0.0, 0.2]}
+    fim |= {"edit_similarity": 0.4, "edit_similarity_interval": [0.3, 0.5]}
+    sizes = {"weights_bytes": 64_840_000, "same_text": 0.875}
+    return {"name": name, "dtype": dtype, "tokens": tokens, "parse": parse, "fim": fim, **sizes}
+
+
+PRECISION = {
+    "num_texts": 50,
+    "runtimes": [of_runtime("plain", "float32", 1.0, 0.0), of_runtime("fast", "int8", 0.9875, -0.0001)],
+    "missing": {"fast bfloat16": "--runtime fast cannot be had: no compiler"},
+}
+
+
+def test_runtimes_stand_side_by_side_and_missing_ones_below():
+    record = RECORD | {"results": {"precision": PRECISION}}
+    assert report.precision_table(record).splitlines() == [
+        "|  | plain float32 | fast int8 |",
+        "| --- | --- | --- |",
+        "| weights in memory, MB | 64.8 | 64.8 |",
+        "| bits per byte | 2.0000 | 1.9998 |",
+        "| the same, against the first | +0.000% | -0.010% |",
+        "| same most probable token, n = 2,000 | 100.00% (99.00% to 100.00%) | 98.75% (97.75% to 98.75%) |",
+        "| share of the five most probable | 100.00% | 98.75% |",
+        "| bits lost a token (Kullback-Leibler) | 0.00025 | 0.00025 |",
+        "| same text written, n = 50 | 87.5% | 87.5% |",
+        "| parser accepts, n = 20 | 50.0% (25.0% to 75.0%) | 50.0% (25.0% to 75.0%) |",
+        "| FIM exact match, n = 30 | 10.0% (0.0% to 20.0%) | 10.0% (0.0% to 20.0%) |",
+        "| FIM edit similarity | 40.0% (30.0% to 50.0%) | 40.0% (30.0% to 50.0%) |",
+        "",
+        "fast bfloat16: --runtime fast cannot be had: no compiler",
+    ]
+    assert report.figures(record) == {"bits_change_fast_int8": -0.0001, "same_token_fast_int8": 0.9875}
+    assert report.precision_table(RECORD) == ""
 
 
 def test_a_record_without_answers_to_tasks_has_no_tables_of_them():

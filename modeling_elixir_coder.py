@@ -908,6 +908,7 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
     _tied_weights_keys = {"lm_head.weight": "model.shared.weight"}
     _keys_to_ignore_on_load_unexpected = [r"(quality|security|clarification|classification)_head\."]
     runtime: Any = None  # the FastDecoder of `runtime_elixir_coder.py`, where the model was loaded with one
+    why_plain: str | None = None  # why it has none, where one was asked for
 
     def __init__(self, config: ElixirCoderConfig):
         super().__init__(config)
@@ -1010,7 +1011,8 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         reason = reason or accelerate(model, runtime_dtype)
         if reason is not None:
-            logger.warning(f"{reason}; the model runs in PyTorch instead, with its own generate")
+            model.why_plain = reason
+            logger.warning(f"{reason}; the model runs in PyTorch instead")
         return loaded
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
@@ -1041,7 +1043,9 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
         """With the fast runtime, transformers' own loops get its cache, and no text is encoded that it remembers."""
         is_ordinary = name == "input_ids" and not {"past_key_values", "decoder_inputs_embeds"} & set(model_kwargs)
         begun, begun_mask = (model_kwargs.get(f"decoder_{each}") for each in ("input_ids", "attention_mask"))
-        if begun_mask is not None and (begun[:, 0] != self.config.decoder_start_token_id).all():
+        if begun is None:
+            is_ordinary &= begun_mask is None
+        elif begun_mask is not None and (begun[:, 0] != self.config.decoder_start_token_id).all():
             is_ordinary &= bool(begun_mask.all())  # else the start token comes to stand before the padding
         asks_for_more = config.output_attentions or config.output_hidden_states or config.cache_implementation
         if self.runtime is None or not config.use_cache or asks_for_more or not is_ordinary:
@@ -1377,7 +1381,7 @@ class ElixirCoderText2TextPipeline(Pipeline):
 for _writer in (ElixirCoderForConditionalGeneration, ElixirCoderForMultiTask):
     # `generate` asks a model from the Hub for it at every token; worked out anew each time, that is 4% of tiny's time.
     _writer.forward.__signature__ = inspect.signature(_writer.forward)
-ElixirCoderForConditionalGeneration.generate.__signature__ = inspect.signature(GenerationMixin.generate)
+    _writer.generate.__signature__ = inspect.signature(GenerationMixin.generate)  # type: ignore[attr-defined]
 ElixirCoderConfig.register_for_auto_class()
 ElixirCoderModel.register_for_auto_class("AutoModel")
 ElixirCoderEncoderModel.register_for_auto_class("AutoModelForTextEncoding")

@@ -101,7 +101,8 @@ def load_model(
     """The model of an elixir-coder folder, in evaluation mode.
 
     kind: "base", "generation", "classification" or "multitask"; None for the one that was saved. tokenizer: checked to
-    have the model's vocabulary. overrides: configuration fields, e.g. dropout=0.1.
+    have the model's vocabulary. overrides: configuration fields, e.g. dropout=0.1, and `runtime` and
+    `runtime_dtype` of `from_pretrained`; where the fast one cannot be had, `model.why_plain` says why.
 
     Raises CheckpointError for another architecture, damaged or missing weights, or another vocabulary.
     """

@@ -2,12 +2,14 @@
 
 A module named in COMMANDS has `add_parser(subparsers)`. Each leaf parser it adds sets `run`, a function that takes the
 parsed arguments and returns the exit code: 0 done, 1 done but the answer is no, 2 something the user can put right
-(an ElixirCoderError or wrong usage). Such a module imports torch and the like inside `run`, so that help stays quick.
+(an ElixirCoderError or wrong usage). Such a module imports torch and the like inside `run`, so that help stays quick;
+and only the module of the command that is called is imported at all.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -20,23 +22,40 @@ GROUPS = {
     "tokenizer": "train, grow and check the vocabulary",
 }
 
-COMMANDS = (  # module, and the group it adds to; None for a command of its own
-    ("elixir_coder.data.collect", "data"),
-    ("elixir_coder.data.tokenizer", "tokenizer"),
-    ("elixir_coder.toolchain.check", None),
-    ("elixir_coder.toolchain.mutate", None),
-    ("elixir_coder.generation.generator", None),
-    ("elixir_coder.generation.parse", None),
-    ("elixir_coder.release.parameters", None),
-    ("elixir_coder.release.export", None),
-    ("elixir_coder.release.show", None),
-    ("elixir_coder.release.weights", None),
-    ("elixir_coder.release.card", None),
+COMMANDS: tuple[tuple[str, str | None, dict[str, str]], ...] = (
+    # module, the group it adds to (None for commands of its own), and what it adds, with the help of each
+    ("elixir_coder.data.collect", "data", {"collect": "gather Elixir code into parquet shards"}),
+    (
+        "elixir_coder.data.tokenizer",
+        "tokenizer",
+        {
+            "train": "learn a vocabulary from corpora",
+            "grow": "add entries to a vocabulary; the old ones keep their ids",
+            "check": "encode and decode every file of a corpus",
+        },
+    ),
+    ("elixir_coder.toolchain.check", None, {"check": "say what Elixir's tools find in files or a project"}),
+    ("elixir_coder.toolchain.mutate", None, {"mutate": "find out what a suite of tests does not notice"}),
+    ("elixir_coder.generation.generator", None, {"generate": "write Elixir after a prompt"}),
+    ("elixir_coder.generation.parse", None, {"parse": "show where our grammar and Elixir's parser disagree"}),
+    ("elixir_coder.release.parameters", None, {"parameters": "count the parameters of a model, part by part"}),
+    (
+        "elixir_coder.release.export",
+        None,
+        {"export": "write the model for other programs", "import": "start from another model"},
+    ),
+    ("elixir_coder.release.show", None, {"show": "draw what a model computes, as PNG"}),
+    ("elixir_coder.release.weights", None, {"save": "make a model folder to ship from a checkpoint"}),
+    ("elixir_coder.release.card", None, {"card": "write measured results into the model card"}),
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command."""
+def build_parser(word: str | None = None) -> argparse.ArgumentParser:
+    """The parser of every command.
+
+    word: that of the command line which names a command or a group: of all others there is only the help, which spares
+    the import of their modules.
+    """
     parser = argparse.ArgumentParser(
         prog="elixir-coder", description="Write, check and learn from Elixir code with a small encoder-decoder model."
     )
@@ -48,16 +67,25 @@ def build_parser() -> argparse.ArgumentParser:
         )
         for name, summary in GROUPS.items()
     }
-    for module, group in COMMANDS:
-        importlib.import_module(module).add_parser(groups[group] if group else commands)
+    for module, group, summaries in COMMANDS:
+        parsers = groups[group] if group else commands
+        if word is None or word == group or (group is None and word in summaries):
+            importlib.import_module(module).add_parser(parsers)
+        else:
+            for name, summary in summaries.items():
+                parsers.add_parser(name, help=summary)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Raises SystemExit for --help, --version and wrong usage."""
-    args = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = build_parser(words[0] if words else "").parse_args(argv)
     try:
         return exit_on_error(lambda: args.run(args))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130  # what a shell reports for a program ended by Ctrl-C
+    finally:
+        if argv is None and "triton" not in sys.modules:  # which tells of all that is left as leaked
+            gc.freeze()  # the process ends: a last search for garbage, in the modules of torch, takes half a second

@@ -1,6 +1,7 @@
 """What holds for every command; what a command does is tested beside the module that adds it."""
 
 import argparse
+import importlib
 import subprocess
 import sys
 
@@ -77,7 +78,7 @@ def test_wrong_usage_is_exit_code_2(argv, capsys):
 def run_instead(monkeypatch, run):
     parser = argparse.ArgumentParser()
     parser.set_defaults(run=run)
-    monkeypatch.setattr(cli, "build_parser", lambda: parser)
+    monkeypatch.setattr(cli, "build_parser", lambda word: parser)
 
 
 def test_the_exit_code_is_that_of_the_command(monkeypatch):
@@ -101,6 +102,41 @@ def test_an_interrupt_is_exit_code_130_without_a_traceback(monkeypatch, capsys):
     run_instead(monkeypatch, run)
     assert cli.main([]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(("module", "summaries"), [(module, added) for module, _, added in cli.COMMANDS])
+def test_the_table_says_what_each_module_adds(module, summaries):
+    commands = argparse.ArgumentParser().add_subparsers()
+    importlib.import_module(module).add_parser(commands)
+    assert {choice.dest: choice.help for choice in commands._choices_actions} == summaries
+
+
+@pytest.mark.parametrize("words", TREE, ids=named)
+def test_help_does_not_depend_on_what_was_imported(words, capsys):
+    texts = []
+    for parser in (cli.build_parser(), cli.build_parser(words[0] if words else "")):
+        with pytest.raises(SystemExit):
+            parser.parse_args([*words, "--help"])
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("argv", "modules"),
+    [(["generate", "--help"], ["elixir_coder.generation.generator"]), (["--help"], []), (["--version"], [])],
+    ids=["generate", "help", "version"],
+)
+def test_a_command_imports_no_other(argv, modules):
+    program = f"""
+import sys
+from elixir_coder import cli
+try:
+    cli.main({argv})
+except SystemExit:
+    print(sorted({{module for module, _, _ in cli.COMMANDS}} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == str(modules)
 
 
 def test_help_imports_nothing_heavy():

@@ -68,9 +68,7 @@ def open_model(folder: Path, runtime: Runtime, tokenizer: PreTrainedTokenizerBas
         return load_model(folder, dtype=getattr(torch, runtime.dtype), tokenizer=tokenizer)
     model = load_model(folder, tokenizer=tokenizer, runtime=runtime.name, runtime_dtype=runtime.dtype)
     if model.runtime is None:
-        raise RecipeError(
-            f"--runtime {runtime.name} cannot be had here, as the warning above says; take --runtime plain"
-        )
+        raise RecipeError(f"--runtime {runtime.name} cannot be had here: {model.why_plain}; take --runtime plain")
     return model
 
 

@@ -14,37 +14,44 @@ What the user gives is always read as text: a `</s>` or `<fim_middle>` in it is 
 from __future__ import annotations
 
 import argparse
+import gc
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from elixir_coder.errors import InputError, MissingDependencyError, require
+from elixir_coder.generation.quick_start import quick_start, without_collection
 from grammar_elixir_coder import STARTS
 
 if TYPE_CHECKING:
     from decoding_elixir_coder import ElixirGrammar, Monitor
     from elixir_coder.generation.monitor import NameMonitor
+    from elixir_coder.toolchain.toolchain import Toolchain
 
 DEFAULT_MODEL = Path(__file__).resolve().parents[2]  # a checkout is a model folder
 
 
 class Generator:
-    """A loaded model and its tokenizer. Raises CheckpointError when the folder cannot be used."""
+    """A loaded model and its tokenizer. Raises CheckpointError when the folder cannot be used.
 
-    def __init__(self, folder: Path | str = DEFAULT_MODEL):
-        from elixir_coder.checkpoint import load_model, load_tokenizer
-        from elixir_coder.generation.healing import token_texts
-        from elixir_coder.tasks.window import SpecialTokens
+    runtime: "fast" for the model's fast runtime, or PyTorch where `model.why_plain` says why not; "plain" for PyTorch.
+    """
 
-        self.tokenizer = load_tokenizer(folder)
-        self.model = load_model(folder, tokenizer=self.tokenizer)
-        self.special = SpecialTokens.of(self.tokenizer)
-        self.texts = token_texts(self.tokenizer)
+    def __init__(self, folder: Path | str = DEFAULT_MODEL, runtime: str = "fast"):
+        with without_collection():
+            from elixir_coder.checkpoint import load_model, load_tokenizer
+            from elixir_coder.generation.healing import token_texts
+            from elixir_coder.tasks.window import SpecialTokens
+
+            self.tokenizer = load_tokenizer(folder)
+            self.model = load_model(folder, tokenizer=self.tokenizer, runtime=runtime)
+            self.special = SpecialTokens.of(self.tokenizer)
+            self.texts = token_texts(self.tokenizer)
 
     def generate(self, prompt: str, suffix: str | None = None, **settings: Any) -> str:
         """The text that follows `prompt`, or stands between it and `suffix`.
@@ -155,10 +162,11 @@ class Generator:
             if grammar is None:
                 return True
             before = prompt.removesuffix(text)
-            allowed = grammar.matcher(before).mask()
+            matcher = grammar.matcher(before)
             names = monitor.state(before.encode()) if monitor else None
             return any(
-                allowed[index] and (names is None or names.allows(self.texts[index].encode())) for index in candidates
+                matcher.allows(index) and (names is None or names.allows(self.texts[index].encode()))
+                for index in candidates
             )
 
         begun = [self.model.config.decoder_start_token_id]
@@ -287,6 +295,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of sampling (default: 0)")
     parser.add_argument(
+        "--runtime", choices=("fast", "plain"), default="fast", help="8-bit weights and C (default), or PyTorch"
+    )
+    parser.add_argument(
         "--grammar",
         choices=("elixir", "none"),
         default="elixir",
@@ -309,8 +320,29 @@ def run(args: argparse.Namespace) -> int:
     check_settings(args)
     if args.grammar == "elixir":
         check_llguidance()
-    generator = Generator(args.model)
-    grammar = generator.grammar_for(prompt, args.suffix, args.start) if args.grammar == "elixir" else None
+    from elixir_coder.toolchain.toolchain import Toolchain
+
+    with ExitStack() as stack:
+        toolchain = None
+        if args.grammar == "elixir" and shutil.which("elixir"):
+            toolchain = stack.enter_context(Toolchain(workers=1))
+            toolchain.begin()  # it is there when the model is
+        with quick_start():
+            generator = Generator(args.model, args.runtime)
+            grammar = generator.grammar_for(prompt, args.suffix, args.start) if args.grammar == "elixir" else None
+            gc.freeze()  # what is there now stays, and need not be searched for garbage while the first token is due
+            stack.callback(gc.unfreeze)
+        _write(args, generator, grammar, prompt, toolchain)
+    return 0
+
+
+def _write(
+    args: argparse.Namespace,
+    generator: Generator,
+    grammar: ElixirGrammar | None,
+    prompt: str,
+    toolchain: Toolchain | None,
+) -> None:
     pieces = generator.stream(
         prompt,
         args.suffix,
@@ -332,12 +364,11 @@ def run(args: argparse.Namespace) -> int:
         text += piece
         if is_watched:
             print(piece, end="", flush=True)
-    checked = check_text(text, prompt, args.suffix or "", grammar) if grammar else text
+    checked = check_text(text, prompt, args.suffix or "", grammar, toolchain) if grammar else text
     if is_watched:
         print(args.suffix or "")
     if not is_watched or checked != text:
         print(prompt + checked + (args.suffix or ""))
-    return 0
 
 
 def check_llguidance() -> None:
@@ -348,18 +379,19 @@ def check_llguidance() -> None:
         raise MissingDependencyError(f"{error}; or write what need not be Elixir: --grammar none") from error
 
 
-def check_text(text: str, prompt: str, suffix: str, grammar: ElixirGrammar) -> str:
-    """The text with which Elixir's parser is content; what was done to it, and what could not be, goes to stderr."""
+def check_text(text: str, prompt: str, suffix: str, grammar: ElixirGrammar, toolchain: Toolchain | None) -> str:
+    """The text with which Elixir's parser is content; what was done to it, and what could not be, goes to stderr.
+
+    toolchain: None where there is no Elixir.
+    """
     from elixir_coder.generation.checked import last_word
-    from elixir_coder.toolchain.toolchain import Toolchain
 
     if grammar.mode != "strict":
         print("note: the strict grammar does not know what the prompt uses; a looser one was taken", file=sys.stderr)
-    if not shutil.which("elixir"):
+    if toolchain is None:
         print("note: `elixir` is not on the PATH, so its parser was not asked: apt install elixir", file=sys.stderr)
         return text
-    with Toolchain(workers=1) as toolchain:
-        checked = last_word(text, toolchain, grammar=grammar, prefix=prompt, suffix=suffix)
+    checked = last_word(text, toolchain, grammar=grammar, prefix=prompt, suffix=suffix)
     if checked.repair:
         print(f"note: {checked.repair}", file=sys.stderr)
     return checked.text

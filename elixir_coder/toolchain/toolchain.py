@@ -385,6 +385,10 @@ class Toolchain:
         """E.g. "25"."""
         return self._wait(self._toolchain.versions)[1]
 
+    def begin(self) -> None:
+        """Start what parses, and do not wait for it. What goes wrong there, the first call says."""
+        self._begin(self._toolchain.versions)
+
     def parse(self, code: str, *, path: str = "") -> Report:
         """As AsyncToolchain.parse."""
         return self._wait(self._toolchain.parse, code, path=path)

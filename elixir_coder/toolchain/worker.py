@@ -114,6 +114,32 @@ class Worker:
         confined = isinstance(launch_with, Sandbox)
         evaluates = confined if evaluates is None else evaluates
         readable = [modules, *(path.resolve() for path in code_paths)]
+        # Not cancelled halfway: asyncio would kill bubblewrap alone, whose children are not bound to its life yet, and
+        # wait for the end of the output that they hold.
+        launching = asyncio.ensure_future(cls._launch(launch_with, installation, limits, readable, evaluates))
+        try:
+            worker = await asyncio.shield(launching)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):  # one that was not launched is closed
+                await (await launching).close()
+            raise
+        try:
+            await worker._greet()
+        except BaseException:
+            await worker.close()
+            raise
+        return worker
+
+    @classmethod
+    async def _launch(
+        cls,
+        launch_with: Sandbox | NoSandbox,
+        installation: Installation,
+        limits: Limits,
+        readable: Sequence[Path],
+        evaluates: bool,
+    ) -> Worker:
+        confined = isinstance(launch_with, Sandbox)
         # The machine empties its folder for temporary files after each job. Confined, it has one of its own.
         files = tempfile.mkdtemp(prefix="elixir-coder-") if evaluates and not confined else None
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as inherited:
@@ -140,13 +166,7 @@ class Worker:
                     stderr=subprocess.STDOUT,
                 )
             undo.pop_all()  # it is the worker's from here on
-            worker = cls(process, requests, answers, reading, files, evaluates)
-        try:
-            await worker._greet()
-        except BaseException:
-            await worker.close()
-            raise
-        return worker
+            return cls(process, requests, answers, reading, files, evaluates)
 
     @property
     def alive(self) -> bool:
@@ -197,10 +217,10 @@ class Worker:
 
     async def _end(self) -> None:
         self._kill()
+        self._requests.close()  # by which a machine ends that no signal reached: bubblewrap had just left our group
+        self._reading.close()
         await self._process.wait()
         await self._draining
-        self._requests.close()
-        self._reading.close()
         if self._files:
             await asyncio.to_thread(shutil.rmtree, self._files, ignore_errors=True)
         await asyncio.sleep(0)  # both pipes are closed by callbacks

@@ -559,6 +559,31 @@ def test_a_toolchain_that_was_not_needed_starts_nothing(started, monkeypatch):
         assert started() == set()
 
 
+@elixir
+def test_what_was_begun_is_there_for_the_first_call(started):
+    with Toolchain(workers=1) as toolchain:
+        toolchain.begin()
+        until = time.monotonic() + 20
+        while not (begun := started() & set(machines())) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert toolchain.parse("a").ok
+        assert started() & set(machines()) == begun
+
+
+@elixir
+def test_what_was_begun_for_nothing_ends(started):
+    with Toolchain(workers=1) as toolchain:
+        toolchain.begin()
+
+
+def test_what_goes_wrong_at_the_beginning_is_said_at_the_first_call(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with Toolchain(workers=1) as toolchain:
+        toolchain.begin()
+        with pytest.raises(MissingDependencyError, match="apt install elixir"):
+            toolchain.parse("a")
+
+
 def test_without_elixir_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with Toolchain() as toolchain, pytest.raises(MissingDependencyError, match="apt install elixir"):

@@ -987,6 +987,39 @@ def test_a_cancelled_call_leaves_a_worker_that_can_be_closed():
     asyncio.run(main())
 
 
+class TwoProcesses(NoSandbox):
+    """Starts a program that is two processes, as bubblewrap is, and the first may end without the second."""
+
+    def __init__(self, begun):
+        super().__init__()
+        object.__setattr__(self, "begun", begun)
+
+    def launch(self, argv, **options):
+        asyncio.get_running_loop().call_soon(self.begun)  # as soon as the start of the program waits for anything
+        launch = super().launch(argv, **options)
+        return Launch(("sh", "-c", "sleep 60 & sleep 60"), dict(os.environ), launch.options)
+
+
+def test_a_start_cancelled_halfway_ends_and_leaves_no_process():
+    begun = []
+
+    def cancel():
+        while len(begun) < 2:
+            begun[:] = [pid for pid, name in descendants().items() if name == "sleep"]
+        starting.cancel()
+
+    starting = None
+
+    async def main():
+        nonlocal starting
+        starting = asyncio.ensure_future(Worker.start(TwoProcesses(cancel), limits=OPEN.limits))
+        done, _ = await asyncio.wait([starting], timeout=20)
+        assert done and starting.cancelled()
+        assert are_gone(begun)
+
+    asyncio.run(main())
+
+
 def test_code_paths_can_be_used_and_not_replaced(tmp_path):
     source = tmp_path / "there.ex"
     source.write_text("defmodule There do\n  def f, do: 7\nend")

@@ -32,7 +32,7 @@ help:
 	@echo 'NO_SETUP=1 leaves all that alone and takes the `python` on the PATH.'
 
 demo: base
-	@$(PY) -m elixir_coder generate --temperature 0.7 --repetition_penalty 1.15 --seed 2 --max_new_tokens 96 -- "$$PROMPT"
+	@$(PY) -m elixir_coder generate --temperature 0.5 --repetition_penalty 1.15 --seed 15 --max_new_tokens 96 -- "$$PROMPT"
 
 test: dev
 	@$(PY) -m pytest -q $(PYTEST_ARGS)

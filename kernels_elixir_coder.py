@@ -480,23 +480,35 @@ static void linear_rows(const Linear *linear, const Linear *second, const Input 
 
 /* -------------------------------------------------- attention of one row */
 
-static void scores_of(const float *query, float scale, const void *keys, int width, int length, int capacity, int dtype,
-                      const float *added, float *scores) {
-    for (int place = 0; place < length; place += SPAN) {
-        floats sums[4] = {0};
-        for (int i = 0; i < width; i++) {
-            floats number = splat(query[i] * scale);
-            for (int j = 0; j < 4; j++) sums[j] += number * load(keys, (size_t)i * capacity + place + LANES * j, dtype);
-        }
-        for (int j = 0; j < 4; j++) {
-            if (added) sums[j] += load(added, place + LANES * j, FLOAT32);
-            *(floats *)(scores + place + LANES * j) = sums[j];
-        }
+/* `parts` vectors of places; keys are read from front to back. `parts` and `dtype` are known when this is compiled. */
+INLINE void score_part(const float *query, float scale, const void *keys, size_t begin, int width, int capacity,
+                       int dtype, int parts, const float *added, float *scores) {
+    floats sums[16] = {0};
+    for (int i = 0; i < width; i++) {
+        floats number = splat(query[i] * scale);
+#pragma GCC unroll 16
+        for (int j = 0; j < parts; j++) sums[j] += number * load(keys, (size_t)i * capacity + begin + LANES * j, dtype);
     }
-    for (int i = length; i < WHOLE(length, SPAN); i++) scores[i] = -INFINITY;
+#pragma GCC unroll 16
+    for (int j = 0; j < parts; j++) {
+        if (added) sums[j] += load(added, begin + LANES * j, FLOAT32);
+        *(floats *)(scores + begin + LANES * j) = sums[j];
+    }
 }
 
-static void weigh(const float *scores, const void *values, int width, int length, int dtype, float share, float *out) {
+INLINE void scores_of(const float *query, float scale, const void *keys, int width, int length, int capacity, int dtype,
+                      const float *added, float *scores) {
+    int whole = WHOLE(length, SPAN), place = 0;
+#ifdef __AVX512F__
+    for (; place + 4 * SPAN <= whole; place += 4 * SPAN)
+        score_part(query, scale, keys, place, width, capacity, dtype, 16, added, scores);
+#endif
+    for (; place < whole; place += SPAN)
+        score_part(query, scale, keys, place, width, capacity, dtype, 4, added, scores);
+    for (int i = length; i < whole; i++) scores[i] = -INFINITY;
+}
+
+INLINE void weigh(const float *scores, const void *values, int width, int length, int dtype, float share, float *out) {
     for (int begin = 0; begin < width; begin += 4 * LANES) {
         int parts = LEAST(4, (width - begin) / LANES);
         floats sums[4] = {0};

@@ -1021,6 +1021,16 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
             raise ValueError("a model with runtime='fast' has packed weights; save the one that was loaded without it")
         return super().save_pretrained(*args, **kwargs)
 
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        if self.runtime is None:
+            return super()._apply(fn, recurse)
+        like = fn(torch.zeros(1))
+        if like.device.type != "cpu" or like.dtype != torch.float32:
+            raise ValueError(
+                f"a model with runtime='fast' stays float32 on the CPU, not {like.dtype} on {like.device}; load another"
+            )
+        return self
+
     def generate(self, inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
         """As of every model of transformers. With the fast runtime, see `generating_elixir_coder.generate`.
 

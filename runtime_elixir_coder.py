@@ -13,6 +13,7 @@ A row's numbers do not depend on what else is in a pass: see `kernels_elixir_cod
 import ctypes
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import torch
@@ -58,9 +59,7 @@ def accelerate(model: Any, dtype: str = "int8") -> str | None:
     for name, linear in _linears(model):
         parent, _, own = name.rpartition(".")
         setattr(model.get_submodule(parent), own, FastLinear(linear, dtype))
-    if torch.equal(
-        table, table.bfloat16().float()
-    ):  # as of a checkpoint in bfloat16: half the memory, the same numbers
+    if torch.equal(table, table.bfloat16().float()):  # from a checkpoint in bfloat16: half the memory, the same numbers
         model.model.set_input_embeddings(HalfEmbedding(model.get_input_embeddings()))
     model.eval().requires_grad_(False)
     model.runtime = FastDecoder(model, dtype)
@@ -206,8 +205,7 @@ class Source:
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, states: torch.Tensor):
         self.keys, self.values, self.states, self.length = keys, values, states, len(states)
-        length = self.length
-        self.native = CSource(keys.data_ptr(), values.data_ptr(), length, keys.shape[-1])
+        self.native = CSource(keys.data_ptr(), values.data_ptr(), self.length, keys.shape[-1])
 
     @property
     def nbytes(self) -> int:
@@ -227,6 +225,7 @@ class FastDecoder:
         self.value_width = _whole(self.head_width, LANES)
         self.cache_dtype = torch.float32 if dtype == "float32" else torch.bfloat16
         self._sources: OrderedDict[bytes, Source] = OrderedDict()
+        self._door = Lock()  # of these: several threads may read
         self._held: list[Any] = []  # what the native part points at
         layers = [self._layer(layer) for layer in model.model.decoder.layers]
         self._layers = (CLayer * len(layers))(*layers)
@@ -236,7 +235,7 @@ class FastDecoder:
     # -- the model, as the native part reads it
 
     def _hold(self, tensor: torch.Tensor | None) -> int | None:
-        self._held.append(tensor)
+        self._held.append(None if tensor is None else tensor.detach())
         return _address(tensor)
 
     def _norm(self, norm: nn.Module | None) -> CNorm:
@@ -326,8 +325,9 @@ class FastDecoder:
         is_real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         texts = [ids[real.bool()] for ids, real in zip(input_ids, is_real)]
         keys = [text.numpy().tobytes() for text in texts]
-        missing = {key: row for row, key in enumerate(keys) if key not in self._sources}
-        new: dict[bytes, Source] = {}
+        with self._door:
+            known = {key: self._sources[key] for key in keys if key in self._sources}
+        missing = {key: row for row, key in enumerate(keys) if key not in known}
         if missing:
             rows = list(missing.values())
             longest = max(len(texts[row]) for row in rows)
@@ -338,22 +338,23 @@ class FastDecoder:
                 mask[line, : len(texts[row])] = 1
             mask = None if mask.all() else mask
             states = self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
-            new = dict(zip(missing, self.sources(states, mask)))
-        found = [new.get(key) or self._sources[key] for key in keys]
-        self._keep(keys, found)
-        return found
+            known |= zip(missing, self.sources(states, mask))
+        self._keep(known)
+        return [known[key] for key in keys]
 
-    def _keep(self, keys: list[bytes], sources: list[Source]) -> None:
-        for key, source in zip(keys, sources):
-            self._sources[key] = source
-            self._sources.move_to_end(key)
-        size = sum(source.nbytes for source in self._sources.values())
-        while self._sources and size > self.source_bytes:
-            size -= self._sources.popitem(last=False)[1].nbytes
+    def _keep(self, read: dict[bytes, Source]) -> None:
+        with self._door:
+            for key, source in read.items():
+                self._sources[key] = source
+                self._sources.move_to_end(key)
+            size = sum(source.nbytes for source in self._sources.values())
+            while self._sources and size > self.source_bytes:
+                size -= self._sources.popitem(last=False)[1].nbytes
 
     def forget(self) -> None:
         """Let go of the texts that were read, as after a change of the encoder's weights."""
-        self._sources.clear()
+        with self._door:
+            self._sources.clear()
 
     @torch.inference_mode()
     def sources(self, states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> list[Source]:

@@ -320,6 +320,13 @@ class TestLoading:
         inexact = model_of("t5", "int8")
         assert inexact.get_input_embeddings().weight.dtype == torch.float32
 
+    def test_it_stays_where_it_is(self, fast):
+        assert fast.to("cpu").float() is fast
+        for move in (lambda: fast.to(torch.bfloat16), lambda: fast.to("meta"), fast.half):
+            with pytest.raises(ValueError, match="stays float32 on the CPU"):
+                move()
+        assert fast.generate(torch.tensor([[5, 6]]), max_new_tokens=3).shape[1] == 4
+
     def test_it_is_not_saved(self, fast, tmp_path):
         with pytest.raises(ValueError, match="packed weights"):
             fast.save_pretrained(tmp_path)

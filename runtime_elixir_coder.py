@@ -61,8 +61,11 @@ def accelerate(model: Any, dtype: str = "int8") -> str | None:
         setattr(model.get_submodule(parent), own, FastLinear(linear, dtype))
     if torch.equal(table, table.bfloat16().float()):  # from a checkpoint in bfloat16: half the memory, the same numbers
         model.model.set_input_embeddings(HalfEmbedding(model.get_input_embeddings()))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()  # what is left lets go of the file that all were mapped from
     model.eval().requires_grad_(False)
     model.runtime = FastDecoder(model, dtype)
+    library().give_back()
     return None
 
 

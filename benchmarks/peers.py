@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def compare(prepare: Prepare, title: str, args: argparse.Namespace, *shape: Any)
     prepare: `prepare(args, name, *shape)` gives millions of parameters and the work to measure, for each length.
     """
     names = [name for name in MODELS if name == "ours" or name in args.peers]
-    megabytes = {name: _in_a_fresh_process(_megabytes, prepare, args, name, *shape) for name in names}
+    megabytes = {name: in_a_fresh_process(_megabytes, prepare, args, name, *shape) for name in names}
     ready = {name: prepare(args, name, *shape) for name in names}
     print(f"{title}: {', '.join(f'{name} {millions:.1f}M' for name, (millions, _) in ready.items())}")
     rows = {}
@@ -183,11 +184,11 @@ def compare(prepare: Prepare, title: str, args: argparse.Namespace, *shape: Any)
     return {"millions": {name: millions for name, (millions, _) in ready.items()}, "lengths": rows}
 
 
-def _in_a_fresh_process(function: Callable[..., Any], *args: Any) -> Any:
+def in_a_fresh_process(function: Callable[..., Any], *args: Any) -> Any:
     """What `function(*args)` returns in a process where nothing ran before and freed memory goes back at once."""
     os.environ["MALLOC_MMAP_THRESHOLD_"] = os.environ["MALLOC_TRIM_THRESHOLD_"] = "65536"  # bytes; glibc's wish grows
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, args)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
 
 
 def _megabytes(prepare: Prepare, args: argparse.Namespace, *shape: Any) -> list[float]:
@@ -202,6 +203,12 @@ def added_bytes(work: Callable[[], Any]) -> int:
     before = _status_bytes("VmRSS")
     work()
     return _status_bytes("VmHWM") - before
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory, once what nobody needs any more is thrown away."""
+    gc.collect()
+    return _status_bytes("VmRSS")
 
 
 def _status_bytes(field: str) -> int:

@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from peers import OnnxGraphs
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from elixir_coder.checkpoint import load_model, load_tokenizer
@@ -107,19 +108,10 @@ class PyTorch(Runtime):
         return written[0, 1:].tolist()
 
 
-class OnnxRuntime(Steps):
+class OnnxRuntime(OnnxGraphs, Steps):
     def __init__(self, folder: Path, threads: int):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.encoder, self.decoder = (
-            onnxruntime.InferenceSession(folder / f"{name}.onnx", options) for name in ("encoder", "decoder")
-        )
-        self.outputs = [each.name for each in self.encoder.get_outputs()]
-        self.pasts = [each.name.replace("present", "past") for each in self.decoder.get_outputs()[1:]]
-        shapes = {each.name: each.shape for each in self.decoder.get_inputs()}
-        self.empty = {name: np.zeros((1, shapes[name][1], 0, shapes[name][3]), dtype=np.float32) for name in self.pasts}
+        super().__init__(folder, threads)
+        self.empty = {name: np.zeros((1, *shape), dtype=np.float32) for name, shape in self.shapes.items()}
 
     def read(self, source: list[int]) -> None:
         ids = np.array([source])

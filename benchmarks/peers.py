@@ -250,6 +250,23 @@ def parse(words: argparse.ArgumentParser) -> argparse.Namespace:
     return args
 
 
+class OnnxGraphs:
+    """Both graphs of our export, opened for so many threads, with the names and shapes of what goes in and out."""
+
+    def __init__(self, folder: Path, threads: int):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.encoder, self.decoder = (
+            onnxruntime.InferenceSession(folder / f"{name}.onnx", options) for name in ("encoder", "decoder")
+        )
+        self.outputs = [each.name for each in self.encoder.get_outputs()]
+        self.pasts = [each.name.replace("present", "past") for each in self.decoder.get_outputs()[1:]]
+        shapes = {each.name: each.shape for each in self.decoder.get_inputs()}
+        self.shapes = {name: (shapes[name][1], 0, shapes[name][3]) for name in self.pasts}  # without rows
+
+
 def print_json(benchmark: str, args: argparse.Namespace, results: Any) -> None:
     print(json.dumps({"benchmark": benchmark, **vars(args), "results": _rounded(results)}))
 

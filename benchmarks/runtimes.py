@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from peers import MODELS, resident_bytes
+from peers import MODELS, OnnxGraphs, resident_bytes
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
@@ -210,21 +210,8 @@ def fast(folders: Folders, threads: int, dtype: str) -> Writer:
 # ------------------------------------------------------------------------------------------------------ other runtimes
 
 
-class OnnxRuntime(Writer):
+class OnnxRuntime(OnnxGraphs, Writer):
     """Our ONNX graphs in a tight loop. All that stays, stays in the runtime: arrays that are given again and again."""
-
-    def __init__(self, folder: Path, threads: int):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.encoder, self.decoder = (
-            onnxruntime.InferenceSession(folder / f"{name}.onnx", options) for name in ("encoder", "decoder")
-        )
-        self.outputs = [each.name for each in self.encoder.get_outputs()]
-        self.pasts = [each.name.replace("present", "past") for each in self.decoder.get_outputs()[1:]]
-        shapes = {each.name: each.shape for each in self.decoder.get_inputs()}
-        self.shapes = {name: (shapes[name][1], 0, shapes[name][3]) for name in self.pasts}
 
     def write(self, sources: Rows, num_tokens: int, forced: Rows | None = None) -> Rows:
         ids = np.array(sources)

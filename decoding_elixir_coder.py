@@ -180,13 +180,6 @@ class _Row(NamedTuple):
     state: "_State"
 
 
-class _Guess(NamedTuple):
-    """What `guess` has seen, until `pick` comes for it."""
-
-    ids: list[int]
-    scores: "np.ndarray | _Draws"
-
-
 class ElixirGrammarProcessor(LogitsProcessor):
     """Keeps every row of a batch in the grammar: greedy, sampling, beams, for decoders and encoder-decoders.
 
@@ -234,7 +227,6 @@ class ElixirGrammarProcessor(LogitsProcessor):
         self._generator = None if seed is None else torch.Generator().manual_seed(seed)
         self._prompt_length, self._prompts = prompt_length, torch.empty(0, 0)
         self._rows: dict[int, _Row] = {}
-        self._guesses: dict[int, _Guess] = {}
         self._taken: dict[int, list[int]] = {}  # of each row: its ids with those behind them that `accepted` took
         self._copies = 1  # rows of each setting
         self._lock = threading.RLock()  # `prepare` may run in another thread
@@ -293,7 +285,7 @@ class ElixirGrammarProcessor(LogitsProcessor):
         """A new generation of so many rows begins; the rows of one setting stand one after the other."""
         with self._lock:
             self._expect(num_rows, len(self._vocabulary.pieces))
-            self._rows, self._guesses, self._taken = {}, {}, {}
+            self._rows, self._taken = {}, {}
 
     def prepare(self, rows: Sequence[tuple[int, Sequence[int]]]) -> None:
         """Work out what can be known before the scores are there, for rows and the ids written in them so far.
@@ -305,40 +297,19 @@ class ElixirGrammarProcessor(LogitsProcessor):
             for row, ids in rows:
                 self._state(row, ids, self._rows)
 
-    def guess(self, row: int, ids: Sequence[int], scores: torch.Tensor | np.ndarray) -> int:
-        """What `pick` will give, unless the grammar refuses it, which is not asked: so the model can go on at once.
-
-        A copy of the scores is kept: `pick` is then called without them, while the model computes. Where it gives
-        another token, what the model made of the guess has to be taken back.
-        """
-        with self._lock:
-            state = self._state(row, ids, self._rows)
-            if state.is_over or state.is_closing:
-                return int(self._left(state, np.empty(0))[0])
-            seen = self._seen(_values(scores).copy())
-            self._guesses[row] = _Guess(list(ids), seen)
-            return _first(seen)
-
-    def pick(self, row: int, ids: Sequence[int], scores: torch.Tensor | np.ndarray | None = None) -> int:
+    def pick(self, row: int, ids: Sequence[int], scores: torch.Tensor | np.ndarray) -> int:
         """The token that this processor leaves in a row in which `ids` are written: the likeliest, or its draw.
 
-        scores: (vocabulary,) float32; not needed behind a `guess` for the same ids. For `do_sample` True or False, and
-        one beam.
+        scores: (vocabulary,) float32. For `do_sample` True or False, and one beam.
         """
         if self.do_sample is None or self.num_beams > 1:
             raise GrammarError("one token cannot be picked: give do_sample=True or False and num_beams=1")
         begun_at = time.perf_counter()
         with self._lock:
-            guess = self._guesses.pop(row, None)
-            if guess is not None and guess.ids == list(ids):
-                seen = guess.scores
-            else:
-                seen = np.empty(0) if scores is None else self._seen(_values(scores))
+            seen = self._seen(_values(scores))
             index = self._drafted(row, ids, seen)
             if index is None:
                 state = self._state(row, ids, self._rows)
-                if not len(seen) and not state.is_over and not state.is_closing:
-                    raise ValueError(f"row {row}: scores are needed, there was no guess behind these {len(ids)} ids")
                 index = int(self._left(state, seen)[0])
                 if state.is_closing:
                     self._taken.pop(row, None)  # only one text may come now
@@ -365,7 +336,7 @@ class ElixirGrammarProcessor(LogitsProcessor):
         """The token to pick where it is one of a draft known to be allowed; None where the grammar is to be asked."""
         number, taken, at = len(ids), self._taken.get(row, []), self._rows.get(row)
         is_written = at is not None and number < at.state.num_written
-        if not len(scores) or (number >= len(taken) and not is_written):
+        if number >= len(taken) and not is_written:
             return None
         index = _first(scores)
         if self._is_cut and isinstance(scores, _Draws) and index != scores.best:
@@ -565,9 +536,6 @@ class _Draws:
         self._weigh(values, values[self.best])
         self._all = float(self._sums.sum())
         self.first = self.next()
-
-    def __len__(self) -> int:
-        return len(self.values)
 
     def next(self) -> int | None:
         """Another id; None when there is none left."""

@@ -10,10 +10,10 @@ The texts are the .ex and .exs files of each FOLDER, or the references of our ow
     loop        inside `generate`: what the processor adds to a token, and the model's own step between two calls of it.
                 The model is as large as named and has random weights; its scores are lifted so that it writes the
                 texts, but at a share of the places (--wrong) another token comes first, as with a model that errs
-    overlap     what `pick` and `prepare` add to a step of a decoder, greedy, where they run behind the step, where
-                `prepare` runs beside it, and where `pick` does too, behind `guess`. The step is a stand-in (--steps
-                milliseconds): one thread or two, busy outside of Python's lock. Added is the median, over the tokens,
-                of what the same token takes more than without a grammar
+    overlap     what `pick` and `prepare` add to a step of a decoder, greedy, where they run behind the step, and
+                where `prepare` runs beside it. The step is a stand-in (--steps milliseconds): one thread or two, busy
+                outside of Python's lock. Added is the median, over the tokens, of what the same token takes more than
+                without a grammar
     xgrammar    the same subset of Elixir in both engines, with the same vocabulary: one mask, and what is accepted
     close       ending a text that was cut anywhere: milliseconds, and how often it ends within the budget
 
@@ -367,10 +367,7 @@ def overlap(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], args: argp
     spelled = accepted_ids(ElixirGrammar(tokenizer, mode=args.mode[0]), tokenizer, texts, args.files)
     scripts = [ids[: args.tokens] for ids in spelled]
     results: dict[str, Any] = {}
-    print(
-        f"\n{'added to one token, µs':40} {'step':>9} {'in turn':>9} {'of it':>6} {'beside':>9} {'of it':>6} ", end=""
-    )
-    print(f"{'guessed':>9} {'of it':>6}")
+    print(f"\n{'added to one token, µs':40} {'step':>9} {'in turn':>9} {'of it':>6} {'beside':>9} {'of it':>6}")
     for milliseconds in args.steps:
         for num_threads in (1, 2):
             step = Step(milliseconds, num_threads)
@@ -395,7 +392,7 @@ def overlap(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], args: argp
     return results
 
 
-TURNS = ("no grammar", "in turn", "beside", "guessed")
+TURNS = ("no grammar", "in turn", "beside")
 
 
 def steps_of(
@@ -429,18 +426,11 @@ def steps_of(
         if way == "no grammar":
             scores.argmax()
             step.begin()
-        elif way == "guessed":
-            guessed = timed("guess", 0, ids, scores)
-            step.begin()
-            picked = timed("pick", 0, ids)
-            if picked != guessed:
-                step.finish()
-                step.begin()
         else:
             timed("pick", 0, ids, scores)
             step.begin()
         ids.append(index)
-        if way in ("beside", "guessed"):
+        if way == "beside":
             timed("prepare", [(0, ids)])
         step.finish()
         if way == "in turn":

@@ -299,31 +299,6 @@ def test_what_is_picked_is_what_a_call_leaves(choice, budget):
     assert budget is None or EOS in called
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_a_guess_is_what_is_picked_unless_the_grammar_refuses_it(choice):
-    settings = CHOICES[choice]
-    scores = many_scores(BUDGET)
-    own, ids, guessed = processor(**settings), [], []
-    own.begin(1)
-    while EOS not in ids:
-        row = scores[len(ids)].clone()
-        guessed.append(own.guess(0, ids, row))
-        row.fill_(torch.nan)  # as the next step of a decoder does, which uses the memory again
-        ids.append(own.pick(0, ids))
-
-    assert ids == by_calls(processor(**settings), scores)
-    different = sum(guess != index for guess, index in zip(guessed, ids))
-    assert 0 < different <= own.stats.refusals + (settings.get("top_p") is not None) * len(ids)
-
-
-def test_a_pick_without_scores_or_a_guess_says_so():
-    own = processor(do_sample=False)
-    own.begin(1)
-    own.guess(0, [], torch.zeros(SIZE))
-    with pytest.raises(ValueError, match="row 0: scores are needed, there was no guess behind these 1 ids"):
-        own.pick(0, ids_of("x"))
-
-
 @pytest.mark.parametrize("settings", [{}, {"do_sample": False, "num_beams": 2}])
 def test_one_token_cannot_be_picked_where_several_are_left(settings):
     with pytest.raises(GrammarError, match="one token cannot be picked"):

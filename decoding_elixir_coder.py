@@ -601,7 +601,7 @@ class _Nucleus:
         self._seen: list[tuple[int, float, float]] = []
         self._permitted: dict[int, bool] = {}
         self._shares: dict[int, float] | None = None
-        self._size = len(draws)
+        self._size = len(draws.values)
 
     def holds(self, index: int) -> bool | None:
         """Whether an id, which is allowed, is left; None when that takes too many questions."""

@@ -564,7 +564,7 @@ class _Draws:
     def leave_out_below(self, index: int) -> None:
         """Draw no id any more that is less likely than this one."""
         self._least = float(self.values[index])
-        self._weights.reshape(-1)[: len(self)][self.values < self._least] = 0.0
+        self._weights.reshape(-1)[: len(self.values)][self.values < self._least] = 0.0
         self._sums = self._weights.sum(1).astype(np.float64)
 
     def in_order(self, number: int) -> Iterator[tuple[int, float, float]]:

@@ -652,8 +652,10 @@ def test_a_toolchain_that_was_forgotten_ends_its_machines(started):
         gc.collect()
 
 
+# What a shell starts in the background ignores Ctrl-C, and so does what that starts.
 PROGRAM = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from elixir_coder.toolchain.toolchain import Toolchain
 toolchain = Toolchain(workers=1, timeout_s=60)
 toolchain.parse("a")

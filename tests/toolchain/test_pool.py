@@ -332,8 +332,8 @@ def test_killing_workers_in_mid_job_loses_nothing_and_answers_nothing_twice(tmp_
             await asyncio.sleep(0.002)
             at_work = [path for path in tmp_path.iterdir() if int(path.name) not in answers]
             pids = chance.choice(at_work).read_text().split() if at_work else []
-            # One that is hit twice is answered, and rightly, `crash`: so all that a kill may have hit, not always the job
-            # that was read of, are answered before the next.
+            # One that is hit twice is answered, and rightly, `crash`: so all that a kill may have hit, which is not
+            # always the job that was read of, are answered before the next.
             if len(answers) >= next_kill and len(pids) == 1 and set(range(met)) <= set(answers):
                 met = min(num_jobs, max(int(path.name) for path in tmp_path.iterdir()) + 3)
                 with suppress(ProcessLookupError):

@@ -748,18 +748,22 @@ class _Odds:
         self.seen = [4.0] * len(self.right)
 
     def of(self, matched: int) -> float:
-        kind = min((matched - 1).bit_length() + 1, 6) if matched else 0
+        kind = self._kind(matched)
         return self.right[kind] / self.seen[kind]
 
     def add(self, matched: int, is_right: bool | None) -> None:
         if is_right is None:
             return
-        kind = min((matched - 1).bit_length() + 1, 6) if matched else 0
+        kind = self._kind(matched)
         self.right[kind] += is_right
         self.seen[kind] += 1
         if self.seen[kind] > self.MEMORY:
             self.right[kind] /= 2
             self.seen[kind] /= 2
+
+    @staticmethod
+    def _kind(matched: int) -> int:
+        return min((matched - 1).bit_length() + 1, 6) if matched else 0
 
 
 class _Pace:

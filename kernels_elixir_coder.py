@@ -93,7 +93,7 @@ typedef struct {
     Norm first, last;
     Linear head;
     float embedding_scale;
-    int32_t num_layers, width, heads, key_heads, head_width, value_width, inner, positions;
+    int32_t num_layers, width, heads, key_heads, head_width, value_width, positions;
     int32_t activation, is_pre_norm, embedding_dtype, cache_dtype;
 } Model;
 
@@ -942,7 +942,7 @@ class CModel(ctypes.Structure):
         ("first", CNorm),
         ("last", CNorm),
         ("head", CLinear),
-        *_fields("", "embedding_scale", "num_layers width heads key_heads head_width value_width inner positions"),
+        *_fields("", "embedding_scale", "num_layers width heads key_heads head_width value_width positions"),
         *_fields("", "", "activation is_pre_norm embedding_dtype cache_dtype"),
     ]
 

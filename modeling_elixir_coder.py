@@ -946,9 +946,8 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
         """
         if getattr(past_key_values, "is_native", False):
             logits = past_key_values.step(decoder_input_ids, decoder_attention_mask)
-            kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
             return Seq2SeqLMOutput(
-                logits=logits[:, kept],
+                logits=logits[:, positions_to_keep(logits_to_keep)],
                 past_key_values=past_key_values,
                 encoder_last_hidden_state=None if encoder_outputs is None else encoder_outputs[0],
             )
@@ -969,8 +968,8 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
             return_dict=True,
             **kwargs,
         )
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self._output_matrix(decoder_head)(outputs.last_hidden_state[:, kept])
+        hidden = outputs.last_hidden_state[:, positions_to_keep(logits_to_keep)]
+        logits = self._output_matrix(decoder_head)(hidden)
         loss = None if labels is None else generation_loss(logits, labels, num_items_in_batch)
         return Seq2SeqLMOutput(
             loss=loss,
@@ -1051,6 +1050,8 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
         self, inputs_tensor: torch.Tensor, model_kwargs: dict[str, Any], name: str, config: GenerationConfig
     ) -> dict[str, Any]:
         """With the fast runtime, transformers' own loops get its cache, and no text is encoded that it remembers."""
+        if self.runtime is None:
+            return super()._maybe_prepare_encoder_kwargs_for_generation(inputs_tensor, model_kwargs, name, config)
         is_ordinary = name == "input_ids" and not {"past_key_values", "decoder_inputs_embeds"} & set(model_kwargs)
         begun, begun_mask = (model_kwargs.get(f"decoder_{each}") for each in ("input_ids", "attention_mask"))
         if begun is None:
@@ -1058,7 +1059,7 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
         elif begun_mask is not None and (begun[:, 0] != self.config.decoder_start_token_id).all():
             is_ordinary &= bool(begun_mask.all())  # else the start token comes to stand before the padding
         asks_for_more = config.output_attentions or config.output_hidden_states or config.cache_implementation
-        if self.runtime is None or not config.use_cache or asks_for_more or not is_ordinary:
+        if not config.use_cache or asks_for_more or not is_ordinary:
             return super()._maybe_prepare_encoder_kwargs_for_generation(inputs_tensor, model_kwargs, name, config)
         mask = model_kwargs.get("attention_mask")
         sources = self.runtime.read(inputs_tensor, mask)
@@ -1089,6 +1090,11 @@ class ElixirCoderForConditionalGeneration(ElixirCoderPreTrainedModel, Generation
             names = ", ".join(self.task_heads) or "none"
             raise ValueError(f"no decoder head called {decoder_head!r}; this model's separate_decoder_heads: {names}")
         return self.task_heads[decoder_head]
+
+
+def positions_to_keep(logits_to_keep: int | torch.Tensor) -> slice | torch.Tensor:
+    """The last so many positions, 0 for all of them, or those with these indices: an index for axis T."""
+    return slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
 
 
 def generation_loss(

@@ -232,8 +232,10 @@ class FastDecoder:
         self._held: list[Any] = []  # what the native part points at
         layers = [self._layer(layer) for layer in model.model.decoder.layers]
         self._layers = (CLayer * len(layers))(*layers)
-        heads = {None: model.lm_head} | dict(model.task_heads.items())
-        self._natives = {name: self._native(head) for name, head in heads.items()}
+        self._natives: dict[str | None, CModel] = {None: self._native(model.lm_head)}
+        for name, head in model.task_heads.items():
+            self._natives[name] = CModel.from_buffer_copy(self._natives[None])  # all but the head is the same
+            self._natives[name].head = head.native
 
     # -- the model, as the native part reads it
 
@@ -287,7 +289,6 @@ class FastDecoder:
             key_heads=self.key_heads,
             head_width=self.head_width,
             value_width=self.value_width,
-            inner=config.decoder_ffn_dim,
             positions=config.max_position_embeddings,
             activation=_ACTIVATIONS[config.activation_function],
             is_pre_norm=config.norm_position == "pre",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from elixir_coder.toolchain.facts import FactsReport, read_facts
 from elixir_coder.toolchain.finding import ENDINGS, Finding, Outcome, Severity
 from elixir_coder.toolchain.pool import Answer
 from elixir_coder.toolchain.reports import (
@@ -27,7 +28,14 @@ R = TypeVar("R", bound=Report)
 
 _CATEGORIES = {Outcome.SYNTAX_ERROR: "syntax", Outcome.TEST_FAILURE: "test"}  # the rest: `compile`, but for
 # endings, which are of the category of what was to be done.
-_CATEGORIES_OF_OPS = {"parse": "syntax", "ast": "syntax", "format": "format", "test": "test", "doctest": "test"}
+_CATEGORIES_OF_OPS = {
+    "parse": "syntax",
+    "ast": "syntax",
+    "facts": "syntax",
+    "format": "format",
+    "test": "test",
+    "doctest": "test",
+}
 _STATES = frozenset({"passed", "failed", "skipped", "excluded", "invalid"})
 _FAILED = frozenset({"failed", "invalid"})
 
@@ -176,6 +184,7 @@ def _place(raw: Any) -> int | None:
 
 _FIELDS: dict[type[Report], Callable[[dict[str, Any]], dict[str, Any]]] = {
     Report: lambda result: {},
+    FactsReport: read_facts,
     FormatReport: lambda result: {"formatted": result.get("formatted")},
     AstReport: lambda result: {"ast": result.get("ast")},
     CompileReport: lambda result: {"modules": tuple(sorted(map(_text, result.get("modules") or ())))},

@@ -10,6 +10,7 @@ Lines count from 1 and include the last one; texts are slices of the source as i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from elixir_coder.toolchain.reports import Report
 
@@ -119,3 +120,87 @@ class FactsReport(Report):
 
     modules: tuple[ModuleFacts, ...] = ()
     calls: tuple[Call, ...] = ()
+
+
+def read_facts(result: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a FactsReport from what the worker answered."""
+    return {
+        "modules": tuple(map(_module, result.get("modules") or ())),
+        "calls": _calls(result.get("calls") or ()),
+    }
+
+
+def _module(raw: dict[str, Any]) -> ModuleFacts:
+    struct = raw.get("struct")
+    return ModuleFacts(
+        name=_text(raw["name"]),
+        kind=_text(raw["kind"]),
+        line=raw["line"],
+        end_line=raw["end_line"],
+        doc=_doc(raw.get("doc")),
+        functions=tuple(map(_function, raw["functions"])),
+        protocol=_text(raw.get("protocol", "")),
+        target=_text(raw.get("target", "")),
+        behaviours=_distinct(raw.get("behaviours", ())),
+        uses=_distinct(raw.get("uses", ())),
+        imports=_distinct(raw.get("imports", ())),
+        requires=_distinct(raw.get("requires", ())),
+        aliases=tuple((_text(short), _text(full)) for short, full in raw.get("aliases", ())),
+        struct=None if struct is None else tuple(map(_text, struct)),
+        is_exception=raw.get("is_exception", False),
+        types=tuple((_text(kind), _text(text)) for kind, text in raw.get("types", ())),
+        callbacks=tuple(map(_text, raw.get("callbacks", ()))),
+        attributes=tuple(map(_text, raw.get("attributes", ()))),
+        tests=tuple(
+            (_text(describe), _text(name), line, end_line) for describe, name, line, end_line in raw.get("tests", ())
+        ),
+        doctests=_distinct(raw.get("doctests", ())),
+    )
+
+
+def _function(raw: dict[str, Any]) -> FunctionFacts:
+    return FunctionFacts(
+        name=_text(raw["name"]),
+        arity=raw["arity"],
+        num_defaults=raw["num_defaults"],
+        kind=_text(raw["kind"]),
+        doc=_doc(raw["doc"]),
+        specs=tuple(map(_text, reversed(raw["specs"]))),
+        impl=_text(raw["impl"]),
+        line=raw["line"],
+        head_line=raw["head_line"],
+        end_line=raw["end_line"],
+        clauses=tuple(
+            Clause(
+                params=tuple(map(_text, clause["params"])),
+                guard=_text(clause["guard"]),
+                line=clause["line"],
+                end_line=clause["end_line"],
+            )
+            for clause in raw["clauses"]
+        ),
+        calls=_calls(raw["calls"]),
+        variables=tuple(
+            Variable(name=_text(name), line=line, column=column, is_bound=is_bound, sources=tuple(sources))
+            for name, line, column, is_bound, sources in raw["variables"]
+        ),
+    )
+
+
+def _calls(raw: Any) -> tuple[Call, ...]:
+    return tuple(
+        Call(module=_text(module), name=_text(name), arity=arity, line=line) for module, name, arity, line in raw
+    )
+
+
+def _distinct(raw: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(_text, raw)))
+
+
+def _doc(raw: Any) -> str | None:
+    return None if raw is None else _text(raw)
+
+
+def _text(raw: Any) -> str:
+    """A text of the source; one with bytes that are no UTF-8 (`"\\xff"` in a doc) has marks in their place."""
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)

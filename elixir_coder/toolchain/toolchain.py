@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 from elixir_coder.errors import ElixirCoderError, RecipeError
 from elixir_coder.toolchain.answers import not_formatted, report_of, with_unexpected_tests
 from elixir_coder.toolchain.expected import Expected, differences_from, written_in
+from elixir_coder.toolchain.facts import FactsReport
 from elixir_coder.toolchain.finding import Outcome
 from elixir_coder.toolchain.pool import Answer, Pool
 from elixir_coder.toolchain.reports import (
@@ -154,6 +155,10 @@ class AsyncToolchain:
     async def ast(self, code: str, *, path: str = "") -> AstReport:
         """The syntax tree of a text as Python data."""
         return report_of(AstReport, await self._run("ast", {"code": code}), "ast", {"": path})
+
+    async def facts(self, code: str, *, path: str = "") -> FactsReport:
+        """The modules, functions, calls and flow of values of a text, as it says them itself."""
+        return report_of(FactsReport, await self._run("facts", {"code": code}), "facts", {"": path})
 
     async def compile(
         self,
@@ -416,6 +421,10 @@ class Toolchain:
         """As AsyncToolchain.ast."""
         return self._wait(self._toolchain.ast, code, path=path)
 
+    def facts(self, code: str, *, path: str = "") -> FactsReport:
+        """As AsyncToolchain.facts."""
+        return self._wait(self._toolchain.facts, code, path=path)
+
     def compile(
         self,
         code: Files,
@@ -553,7 +562,7 @@ class Toolchain:
             return asyncio.run_coroutine_threadsafe(function(*args, **options), self._loop)
 
 
-_QUICK = ("parse", "format", "ast")
+_QUICK = ("parse", "format", "ast", "facts")
 _SLOW = ("compile", "test", "doctest", "definitions")
 
 

@@ -67,12 +67,14 @@ defmodule ElixirCoder.Worker.Source do
 
   @doc """
   `{:ok, ast, number of names this machine did not know}` or `{:error, diagnostic}`, without making atoms.
+
+  options: more of those of `Code.string_to_quoted/2`.
   """
-  def quoted(code, file \\ "") do
+  def quoted(code, file \\ "", options \\ []) do
     names = :ets.new(:names, [:set, :private])
 
     try do
-      case string_to_quoted(code, &known_or_name(names, &1, &2)) do
+      case string_to_quoted(code, &known_or_name(names, &1, &2), options) do
         {:ok, ast} ->
           {:ok, ast, :ets.info(names, :size)}
 
@@ -104,8 +106,11 @@ defmodule ElixirCoder.Worker.Source do
     end
   end
 
-  defp string_to_quoted(code, encoder) do
-    Code.string_to_quoted(code, columns: true, emit_warnings: false, warnings: false, static_atoms_encoder: encoder)
+  defp string_to_quoted(code, encoder, options \\ []) do
+    Code.string_to_quoted(
+      code,
+      [columns: true, emit_warnings: false, warnings: false, static_atoms_encoder: encoder] ++ options
+    )
   rescue
     error -> {:error, {[], Exception.message(error), ""}}
   end

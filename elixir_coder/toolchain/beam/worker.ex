@@ -11,7 +11,8 @@ defmodule ElixirCoder.Worker do
   Boot line, pipes and deadlines from outside are in `worker.py`.
   """
 
-  alias ElixirCoder.Worker.{Compile, Definitions, Diagnostics, Guard, HeapWatch, Mutate, Output, Restore, Source, Tests}
+  alias ElixirCoder.Worker.{Compile, Definitions, Diagnostics, Facts, Guard, HeapWatch, Mutate}
+  alias ElixirCoder.Worker.{Output, Restore, Source, Tests}
 
   @evaluating ~w(compile test doctest definitions mutate)
   @with_ex_unit ~w(test doctest mutate)
@@ -248,6 +249,7 @@ defmodule ElixirCoder.Worker do
   defp run("test", args), do: Tests.run(args)
   defp run("doctest", args), do: Tests.run_doctests(args)
   defp run("definitions", args), do: Definitions.run(args)
+  defp run("facts", args), do: Facts.run(args)
   defp run("mutants", args), do: Mutate.mutants(args)
   defp run("mutate", args), do: Mutate.mutate(args)
 end

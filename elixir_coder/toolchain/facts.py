@@ -57,7 +57,7 @@ class FunctionFacts:
     num_defaults: how many of them have `\\\\`. doc: the text of @doc, unescaped; None without one, "" for `@doc false`.
     specs: the text of each @spec. impl: what @impl says ("true" or a module), or "".
     line, end_line: from the first of its attributes (@doc, @spec, @impl, ...) to the end of the last of its clauses
-    that stand together. head_line: of the first `def`.
+    that stand together. head_line: of the first `def`. doc_line, doc_end_line: of the @doc with that text, 0 without.
     """
 
     name: str
@@ -73,6 +73,8 @@ class FunctionFacts:
     clauses: tuple[Clause, ...]
     calls: tuple[Call, ...]
     variables: tuple[Variable, ...]
+    doc_line: int = 0
+    doc_end_line: int = 0
 
     @property
     def is_public(self) -> bool:
@@ -111,6 +113,8 @@ class ModuleFacts:
     attributes: tuple[str, ...] = ()
     tests: tuple[tuple[str, str, int, int], ...] = ()
     doctests: tuple[str, ...] = ()
+    doc_line: int = 0
+    doc_end_line: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +159,8 @@ def _module(raw: dict[str, Any]) -> ModuleFacts:
             (_text(describe), _text(name), line, end_line) for describe, name, line, end_line in raw.get("tests", ())
         ),
         doctests=_distinct(raw.get("doctests", ())),
+        doc_line=raw.get("doc_line", 0),
+        doc_end_line=raw.get("doc_end_line", 0),
     )
 
 
@@ -184,6 +190,8 @@ def _function(raw: dict[str, Any]) -> FunctionFacts:
             Variable(name=_text(name), line=line, column=column, is_bound=is_bound, sources=tuple(sources))
             for name, line, column, is_bound, sources in raw["variables"]
         ),
+        doc_line=raw["doc_line"],
+        doc_end_line=raw["doc_end_line"],
     )
 
 

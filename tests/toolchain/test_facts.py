@@ -89,6 +89,7 @@ def test_what_a_module_says_of_itself(modules):
     assert cart.types == (("type", "t :: %{items: [Item.t()]}"),)
     assert cart.callbacks == ("total(t) :: integer",)
     assert cart.attributes == ("limit",)
+    assert (cart.doc_line, cart.doc_end_line) == (3, 3)
     assert modules["Shop.Cart.Line"].doc is None
 
 
@@ -96,6 +97,7 @@ def test_a_function_is_all_of_its_clauses_with_what_stands_before_them(modules):
     add = function(modules["Shop.Cart"], "add")
     assert (add.arity, add.num_defaults, add.kind) == (3, 1, "def")
     assert add.doc == "Adds an item.\n\n    iex> 1\n    1\n"
+    assert (add.doc_line, add.doc_end_line) == (11, 16)
     assert add.specs == ("add(t, Item.t()) :: t",)
     assert (add.line, add.head_line, add.end_line) == (11, 18, 22)
     (clause,) = add.clauses
@@ -119,7 +121,7 @@ def test_calls_are_resolved_and_a_pipe_counts_as_an_argument(modules):
         ("", "price", 1),
     ]
     (call,) = function(modules["Shop.Cart"], "limit").calls
-    assert (call.module, call.name, call.arity, call.line) == (":lists", "max", 1, 33)
+    assert (call.module, call.name, call.arity, call.line) == (":lists", "max", 1, 35)
 
 
 def test_values_come_from_where_they_were_bound(modules):

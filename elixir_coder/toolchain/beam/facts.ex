@@ -17,7 +17,7 @@ defmodule ElixirCoder.Worker.Facts do
   @otp_behaviours ~w(GenServer Supervisor DynamicSupervisor Application GenEvent)
   # Not calls: what the compiler itself reads, control structures, and the operators, which are no names.
   @not_calls ~w(__block__ __aliases__ fn case cond with for try receive quote unquote unquote_splicing if unless else do
-                alias import require use super raise)a ++ @definitions ++ @modules
+                alias import require use super raise and or not in when)a ++ @definitions ++ @modules
 
   @doc "The facts of one text."
   def run(%{"code" => code}) do
@@ -227,14 +227,16 @@ defmodule ElixirCoder.Worker.Facts do
 
   # --------------------------------------------------------------------------------------------------- attributes
 
-  defp attribute("moduledoc", value, _line, _node, _scope, found), do: put(found, "doc", doc(value))
+  defp attribute("moduledoc", value, line, node, scope, found) do
+    found |> put("doc", doc(value)) |> put("doc_line", line) |> put("doc_end_line", end_line(node, scope))
+  end
 
   defp attribute("behaviour", value, _line, _node, scope, found), do: listed(found, "behaviours", named(value, scope))
 
   defp attribute(name, value, line, node, scope, found) when name in @of_functions do
     content =
       case name do
-        "doc" -> doc(value)
+        "doc" -> {doc(value), end_line(node, scope)}
         "spec" -> source(value, node, scope)
         "impl" -> impl(value, scope)
         _other -> nil
@@ -299,6 +301,8 @@ defmodule ElixirCoder.Worker.Facts do
           arity: arity,
           defaults: 0,
           doc: nil,
+          doc_line: 0,
+          doc_end_line: 0,
           specs: [],
           impl: "",
           line: line,
@@ -336,7 +340,13 @@ defmodule ElixirCoder.Worker.Facts do
   defp body_of(:defdelegate, _options), do: nil
   defp body_of(_kind, body), do: body
 
-  defp attach({"doc", doc, line}, known), do: %{known | doc: known.doc || doc, line: min(known.line, line)}
+  # `@doc since: "1.2"` says nothing in words
+  defp attach({"doc", {nil, _end_line}, line}, known), do: %{known | line: min(known.line, line)}
+
+  defp attach({"doc", {doc, end_line}, line}, known) do
+    %{known | doc: doc, doc_line: line, doc_end_line: end_line, line: min(known.line, line)}
+  end
+
   defp attach({"spec", spec, line}, known), do: %{known | specs: [spec | known.specs], line: min(known.line, line)}
   defp attach({"impl", impl, line}, known), do: %{known | impl: impl, line: min(known.line, line)}
   defp attach({_other, _content, line}, known), do: %{known | line: min(known.line, line)}
@@ -351,6 +361,8 @@ defmodule ElixirCoder.Worker.Facts do
       "num_defaults" => known.defaults,
       "kind" => Atom.to_string(known.kind),
       "doc" => known.doc,
+      "doc_line" => known.doc_line,
+      "doc_end_line" => known.doc_end_line,
       "specs" => known.specs,
       "impl" => known.impl,
       "line" => known.line,

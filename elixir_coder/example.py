@@ -84,6 +84,7 @@ class Example:
 
     In words: instruction: what is asked for, or the documentation. explanation: what the code does and why.
     tests: ExUnit code that `code` passes. test_type: exunit, doctest, property, liveview, conn or data_case.
+    matched: how it was found that the tests are about the code, one of `pairs.WAYS`.
     question, answers: what to ask where the instruction is ambiguous, and the possible answers. turns: a conversation.
 
     Before and after: before: the code that became `code`, or a faulty twin of it. diagnosis: what is wrong with it.
@@ -111,6 +112,7 @@ class Example:
     explanation: str = ""
     tests: str = ""
     test_type: str = ""
+    matched: str = ""
     question: str = ""
     answers: tuple[str, ...] = ()
     turns: tuple[Turn, ...] = ()

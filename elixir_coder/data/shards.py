@@ -2,26 +2,83 @@
 
     DIR/train-00000-of-00002.parquet  train-00001-of-00002.parquet  validation-00000-of-00001.parquet  dataset_info.json
 
-The Hub and `datasets` read the same folder as it is. The same examples give the same bytes.
+The Hub and `datasets` read the same folder as it is. The same examples give the same bytes. The columns are the fields
+of `Example`, nested where those are; a shard need not have the columns of fields that have a default.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
+import typing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from elixir_coder.errors import DataError, require
 from elixir_coder.example import Example
 
 COLUMNS = tuple(field.name for field in fields(Example))
+REQUIRED = tuple(field.name for field in fields(Example) if field.default is MISSING)
 SHARD_BYTES = 64_000_000
 MANIFEST = "dataset_info.json"
+_GROUP_BYTES = 8_000_000  # of a row group: what a writer holds in memory
+_ITEM_BYTES = 48  # of a label, an edge, a turn, beside its text: an estimate, to tell when a shard is full
 _BATCH = 1_000
+_HINTS: dict[str, Any] = typing.get_type_hints(Example)
+
+
+class ShardWriter:
+    """Writes the shards of one split one after the other, a row group at a time, as `SPLIT-00000.part` in a folder.
+
+    `end_shard` closes a shard; the names that say how many there are come with `finish_split`.
+    """
+
+    def __init__(self, folder: Path, split: str, *, num_shards: int = 0) -> None:
+        """num_shards: that are there already, of a run that goes on."""
+        self.folder, self.split, self.num_shards = folder, split, num_shards
+        self.shard_bytes = 0  # in the shard that is being written
+        self._rows: list[Example] = []
+        self._rows_bytes = 0
+        self._file: Any = None
+
+    def write(self, example: Example) -> None:
+        """Add an example to the shard."""
+        self._rows.append(example)
+        num_bytes = _weight(example)
+        self._rows_bytes += num_bytes
+        self.shard_bytes += num_bytes
+        if self._rows_bytes >= _GROUP_BYTES:
+            self._write_rows()
+
+    def end_shard(self) -> None:
+        """Close the shard, if there is anything in it."""
+        if self._rows:
+            self._write_rows()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self.num_shards += 1
+        self.shard_bytes = 0
+
+    def close(self) -> None:
+        """Let go of the shard that is being written, which stays incomplete."""
+        self._rows.clear()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write_rows(self) -> None:
+        table = _table(self._rows)
+        if self._file is None:
+            path = part_of(self.folder, self.split, self.num_shards)
+            self._file = require("pyarrow.parquet", "data").ParquetWriter(path, table.schema, compression="zstd")
+        self._file.write_table(table)
+        self._rows.clear()
+        self._rows_bytes = 0
 
 
 def write_shards(
@@ -29,23 +86,17 @@ def write_shards(
 ) -> dict[str, dict[str, int]]:
     """Replace the corpus in `out` by these examples, and give each split's number of examples, bytes and shards.
 
-    shard_bytes: code bytes after which a shard is full. Everything is written beside `out`'s files first and renamed
-    into place at the end, so that a run that is interrupted leaves the corpus that was there.
+    shard_bytes: bytes, of all columns and before compression, after which a shard is full. Everything is written beside
+    `out`'s files first and renamed into place at the end, so that a run that is interrupted leaves the corpus that was
+    there.
     """
-    _make_folder(out)
+    make_folder(out)
     building = out / ".building"
     shutil.rmtree(building, ignore_errors=True)  # what a run that was killed left
     try:
         building.mkdir()
         counts = {split: _write_split(building, split, examples, shard_bytes) for split, examples in splits.items()}
-        text = json.dumps({**manifest, "splits": counts}, indent=2, ensure_ascii=False, sort_keys=True)
-        (building / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        names = {path.name for path in building.iterdir()}
-        for stale in out.glob("*-of-*.parquet"):
-            if stale.name not in names:
-                stale.unlink()
-        for name in sorted(names):
-            os.replace(building / name, out / name)
+        put_in_place(building, out, counts, manifest)
     except OSError as error:
         raise DataError(f"cannot write the corpus to {out}: {error}") from error
     finally:
@@ -53,23 +104,57 @@ def write_shards(
     return counts
 
 
-def read_shards(folder: Path, split: str = "train") -> Iterator[Example]:
+def put_in_place(
+    building: Path, out: Path, counts: Mapping[str, Mapping[str, int]], manifest: Mapping[str, Any]
+) -> None:
+    """Make the parts in `building` the corpus in `out`, with its manifest; what was there goes.
+
+    Safe to call again where it was interrupted.
+    """
+    text = json.dumps({**manifest, "splits": counts}, indent=2, ensure_ascii=False, sort_keys=True)
+    (building / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    places = {
+        out / shard_name(split, number, count["num_shards"]): part_of(building, split, number)
+        for split, count in counts.items()
+        for number in range(count["num_shards"])
+    }
+    for stale in out.glob("*-of-*.parquet"):
+        if stale not in places:
+            stale.unlink()
+    for place, part in places.items():
+        if part.exists():
+            os.replace(part, place)
+    os.replace(building / MANIFEST, out / MANIFEST)
+
+
+def read_shards(
+    folder: Path, split: str = "train", *, columns: Collection[str] | None = None, start: int = 0
+) -> Iterator[Example]:
     """The examples of one split, in the order they were written.
+
+    columns: the fields to read, which spares the time for the others: they are empty. start: examples to pass over.
 
     Raises DataError naming the folder, the split or the shard that is missing, damaged or lacks a column.
     """
     parquet = require("pyarrow.parquet", "data")
+    wanted = [name for name in COLUMNS if columns is None or name in columns]
+    blank = dict.fromkeys(REQUIRED, "")
     for shard in shards_of(folder, split):
         try:
             with parquet.ParquetFile(shard) as file:
                 _check_columns(shard, file.schema_arrow)
+                if start >= file.metadata.num_rows:
+                    start -= file.metadata.num_rows
+                    continue
+                filled = _filled(file.metadata)
+                written = [name for name in wanted if name in filled]
                 row = 0
-                for batch in file.iter_batches(batch_size=_BATCH, columns=list(COLUMNS)):
-                    for record in batch.to_pylist():
-                        if empty := next((name for name in COLUMNS if record[name] is None), None):
-                            raise DataError(f"{shard}, row {row}: column `{empty}` is empty")
-                        yield Example(**record)
-                        row += 1
+                for batch in file.iter_batches(batch_size=_BATCH, columns=written):
+                    if start < row + batch.num_rows:
+                        for values in itertools.islice(_rows_of(shard, row, batch, written), max(start - row, 0), None):
+                            yield Example(**blank | dict(zip(written, values, strict=True)))
+                    row += batch.num_rows
+                start = 0
         except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
             raise DataError(f"{shard}: cannot be read as parquet ({error}); collect the corpus again") from error
 
@@ -80,13 +165,26 @@ def shards_of(folder: Path, split: str) -> list[Path]:
         raise DataError(f"no corpus at {folder}; collect one with: elixir-coder data collect debian --out {folder}")
     shards = sorted(folder.glob(f"{split}-*-of-*.parquet"))
     if not shards:
-        present = sorted({path.name.partition("-")[0] for path in folder.glob("*-of-*.parquet")})
-        raise DataError(f"{folder} has no shards of split `{split}` (it has: {', '.join(present) or 'none'})")
+        raise DataError(f"{folder} has no shards of split `{split}` (it has: {', '.join(splits_of(folder)) or 'none'})")
     for number in range(total := int(shards[-1].stem.rpartition("-")[2])):
-        expected = _shard_name(split, number, total)
+        expected = shard_name(split, number, total)
         if number >= len(shards) or shards[number].name != expected:
             raise DataError(f"{folder}: shard {expected} is missing; collect the corpus again")
     return shards
+
+
+def splits_of(folder: Path) -> list[str]:
+    """The splits that a corpus has shards of, by name."""
+    return sorted({path.name.rpartition("-of-")[0].rpartition("-")[0] for path in folder.glob("*-of-*.parquet")})
+
+
+def count_of(folder: Path, split: str) -> int:
+    """The number of examples of a split, from the shards themselves."""
+    parquet = require("pyarrow.parquet", "data")
+    try:
+        return sum(parquet.read_metadata(shard).num_rows for shard in shards_of(folder, split))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: {error}; collect the corpus again") from error
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -98,49 +196,146 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _write_split(folder: Path, split: str, examples: Iterable[Example], shard_bytes: int) -> dict[str, int]:
-    pyarrow, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
-    schema = pyarrow.schema([(name, pyarrow.string()) for name in COLUMNS])
-    count = {"num_examples": 0, "num_bytes": 0, "num_shards": 0}
-    rows: list[dict[str, str]] = []
-    size = 0
-
-    def write_shard() -> None:
-        table = pyarrow.Table.from_pylist(rows, schema=schema)
-        parquet.write_table(table, folder / f"{split}-{count['num_shards']:05d}.part", compression="zstd")
-        count["num_shards"] += 1
-        rows.clear()
-
-    for example in examples:
-        rows.append(asdict(example))
-        num_bytes = len(example.code.encode())
-        size += num_bytes
-        count["num_examples"] += 1
-        count["num_bytes"] += num_bytes
-        if size >= shard_bytes:
-            write_shard()
-            size = 0
-    if rows:
-        write_shard()
-    for number in range(count["num_shards"]):
-        os.replace(folder / f"{split}-{number:05d}.part", folder / _shard_name(split, number, count["num_shards"]))
-    return count
-
-
-def _check_columns(shard: Path, schema: Any) -> None:
-    for name in COLUMNS:
-        if name not in schema.names:
-            raise DataError(f"{shard}: no column `{name}` (it has: {', '.join(schema.names)})")
-        if str(schema.field(name).type) not in ("string", "large_string"):
-            raise DataError(f"{shard}: column `{name}` is {schema.field(name).type}, expected string")
-
-
-def _shard_name(split: str, number: int, total: int) -> str:
+def shard_name(split: str, number: int, total: int) -> str:
+    """The file name of a shard."""
     return f"{split}-{number:05d}-of-{total:05d}.parquet"
 
 
-def _make_folder(folder: Path) -> None:
+def part_of(folder: Path, split: str, number: int) -> Path:
+    """Where a shard is written before it is known how many there are."""
+    return folder / f"{split}-{number:05d}.part"
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a corpus; DataError when that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error}") from error
+
+
+def _write_split(folder: Path, split: str, examples: Iterable[Example], shard_bytes: int) -> dict[str, int]:
+    writer = ShardWriter(folder, split)
+    num_examples = num_bytes = 0
+    try:
+        for example in examples:
+            writer.write(example)
+            num_examples += 1
+            num_bytes += len(example.code.encode())
+            if writer.shard_bytes >= shard_bytes:
+                writer.end_shard()
+        writer.end_shard()
+    finally:
+        writer.close()
+    return {"num_examples": num_examples, "num_bytes": num_bytes, "num_shards": writer.num_shards}
+
+
+def _weight(example: Example) -> int:
+    texts = items = 0
+    for value in vars(example).values():
+        if isinstance(value, str):
+            texts += len(value)
+        elif isinstance(value, tuple):
+            items += len(value)
+    return texts + items * _ITEM_BYTES
+
+
+# -------------------------------------------------------------- fields of dataclasses as arrow columns, and back
+
+
+def _table(rows: list[Example]) -> Any:
+    columns = [_encode([getattr(row, name) for row in rows], _HINTS[name]) for name in COLUMNS]
+    return require("pyarrow", "data").Table.from_arrays(columns, names=list(COLUMNS))
+
+
+def _type(hint: Any) -> Any:
+    """The arrow type of an annotation: str, int, tuple[X, ...] or a dataclass of these."""
+    pyarrow = require("pyarrow", "data")
+    if is_dataclass(hint):
+        return pyarrow.struct([(name, _type(inner)) for name, inner in typing.get_type_hints(hint).items()])
+    if typing.get_origin(hint) is tuple:
+        return pyarrow.list_(_type(typing.get_args(hint)[0]))
+    return {str: pyarrow.string(), int: pyarrow.int32()}[hint]
+
+
+def _encode(values: list[Any], hint: Any) -> Any:
+    pyarrow = require("pyarrow", "data")
+    if is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+        columns = [_encode([getattr(value, name) for value in values], inner) for name, inner in hints.items()]
+        return pyarrow.StructArray.from_arrays(columns, fields=list(_type(hint)))
+    if typing.get_origin(hint) is tuple:
+        items = _encode([item for value in values for item in value], typing.get_args(hint)[0])
+        offsets = [0, *itertools.accumulate(map(len, values))]
+        return pyarrow.ListArray.from_arrays(pyarrow.array(offsets, pyarrow.int32()), items)
+    return pyarrow.array(values, _type(hint))
+
+
+def _decode(array: Any, hint: Any) -> list[Any]:
+    """The values of an arrow array; a missing list is an empty one, of others None stays None."""
+    if is_dataclass(hint):
+        hints, make = typing.get_type_hints(hint), cast(Callable[..., Any], hint)
+        places = {field.name: number for number, field in enumerate(array.type)}
+        columns = array.flatten()
+        values = [_decode(columns[places[name]], inner) for name, inner in hints.items()]
+        return [make(**dict(zip(hints, row, strict=True))) for row in zip(*values, strict=True)]
+    if typing.get_origin(hint) is tuple:
+        items = _decode(array.flatten(), typing.get_args(hint)[0])
+        ends = list(itertools.accumulate(length or 0 for length in array.value_lengths().to_pylist()))
+        return [tuple(items[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+    return array.to_pylist() if hint is str or array.null_count else array.to_numpy().tolist()
+
+
+def _rows_of(shard: Path, first: int, batch: Any, names: list[str]) -> Iterator[tuple[Any, ...]]:
+    columns = []
+    for name in names:
+        column = batch.column(name)
+        values = _decode(column, _HINTS[name])
+        if column.null_count:
+            if name in REQUIRED:
+                raise DataError(f"{shard}, row {first + values.index(None)}: column `{name}` is empty")
+            default = getattr(Example, name)
+            values = [default if value is None else value for value in values]
+        columns.append(values)
+    return zip(*columns, strict=True) if columns else iter([()] * batch.num_rows)
+
+
+def _filled(metadata: Any) -> set[str]:
+    """The required columns, and of the others those in which something is written, as the file's statistics tell."""
+    names = set(REQUIRED)
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            told = column.statistics
+            if told is None or not told.has_null_count:
+                is_empty = False
+            elif told.has_min_max:
+                is_empty = told.null_count == 0 and told.min == told.max and told.max in ("", 0)
+            else:
+                is_empty = told.null_count == column.num_values
+            # Statistics of numbers in a list do not tell an empty list from one of a zero
+            in_list = "." in column.path_in_schema
+            if not is_empty or (in_list and told.has_min_max):
+                names.add(column.path_in_schema.partition(".")[0])
+    return names
+
+
+def _check_columns(shard: Path, schema: Any) -> None:
+    for name in COLUMNS:
+        if name in schema.names:
+            if not _fits(found := schema.field(name).type, _type(_HINTS[name])):
+                raise DataError(f"{shard}: column `{name}` is {found}, expected {_type(_HINTS[name])}")
+        elif name in REQUIRED:
+            raise DataError(f"{shard}: no column `{name}` (it has: {', '.join(schema.names)})")
+
+
+def _fits(found: Any, expected: Any) -> bool:
+    """Whether a type holds what ours does: other programs write large strings, large lists and wide integers."""
+    types = require("pyarrow.types", "data")
+    if types.is_struct(expected):
+        names = {field.name: field.type for field in found} if types.is_struct(found) else {}
+        return all(field.name in names and _fits(names[field.name], field.type) for field in expected)
+    if types.is_list(expected):
+        return (types.is_list(found) or types.is_large_list(found)) and _fits(found.value_type, expected.value_type)
+    if types.is_integer(expected):
+        return bool(types.is_integer(found))
+    return bool(types.is_string(found) or types.is_large_string(found))

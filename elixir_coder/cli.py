@@ -25,6 +25,12 @@ GROUPS = {
 COMMANDS: tuple[tuple[str, str | None, dict[str, str]], ...] = (
     # module, the group it adds to (None for commands of its own), and what it adds, with the help of each
     ("elixir_coder.data.collect", "data", {"collect": "gather Elixir code into parquet shards"}),
+    ("elixir_coder.data.extract", "data", {"extract": "take files apart into documented functions and modules"}),
+    ("elixir_coder.data.pairs", "data", {"pair": "put code and its tests together"}),
+    ("elixir_coder.data.changes", "data", {"changes": "pair commit messages with the functions they changed"}),
+    ("elixir_coder.data.stats", "data", {"stats": "count what a corpus holds, as tables and plots"}),
+    ("elixir_coder.data.provenance", "data", {"provenance": "say where each record comes from"}),
+    ("elixir_coder.data.inspect", "data", {"inspect": "look at examples of a corpus"}),
     (
         "elixir_coder.data.tokenizer",
         "tokenizer",

@@ -95,7 +95,7 @@ $(VENV)/.base: $(PINS) | $(PY)
 # torchao stands apart: whatever process sees it prints what it misses on a CPU. tests/conftest.py looks there.
 $(VENV)/.dev: $(PINS) | $(PY)
 	@echo 'Installing elixir-coder with all its extras into $(VENV) ...'
-	@$(PIP) --editable '.[dev,decode,train,data,export,pictures]'
+	@$(PIP) --editable '.[dev,decode,train,data,ontology,export,pictures]'
 	@$(PIP) --no-deps --upgrade --target $(VENV)/apart torchao
 	@touch $(VENV)/.base $@
 

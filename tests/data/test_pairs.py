@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from elixir_coder.data.pairs import UNMATCHED, Pair, place_of, run, names_of_tested
+from elixir_coder.data.pairs import UNMATCHED, Pair, names_of_tested, place_of, run
 from elixir_coder.data.shards import read_shards, write_shards
 from elixir_coder.example import Example
 
@@ -47,7 +47,7 @@ TESTS = {
     ),
     "test/shop/discount_test.exs": (suite("Shop.Cart.DiscountTest"), "parent", "Shop.Cart"),
     "test/all_test.exs": (
-        tests(
+        suite(
             "AllTest",
             '  test "a" do\n    for _ <- 1..3, do: Shop.Warehouse.a() + Shop.Warehouse.b(&Shop.Warehouse.c/1)\n  end\n',
         ),

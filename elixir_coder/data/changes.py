@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from elixir_coder.data.extract import MAX_FUNCTION_LINES, is_code, without_lines
-from elixir_coder.data.licence import UNKNOWN, is_allowed
+from elixir_coder.data.licence import Licences, canonical, is_allowed
+from elixir_coder.errors import DataError
 from elixir_coder.example import Example
 from elixir_coder.toolchain.facts import FactsReport, FunctionFacts
 from elixir_coder.toolchain.toolchain import Toolchain
@@ -122,30 +123,16 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The command `data changes`."""
-    from elixir_coder.data import git
-    from elixir_coder.data.licence import canonical
     from elixir_coder.data.split import split_packages
     from elixir_coder.data.steps import produce
-    from elixir_coder.errors import DataError
 
-    fields: dict[Path, dict[str, str]] = {}
-    for repository in args.repositories:
-        licence = canonical(args.licence) if args.licence else git.licence_of(repository)
-        if not is_allowed(licence) and not args.licence:
-            raise DataError(
-                f"{repository} is under {'no licence we know' if licence == UNKNOWN else licence}; "
-                "name the one you hold it under with --licence, or leave it out"
-            )
-        package = git.package_of(repository)
-        version = git.head_of(repository)
-        fields[repository] = {"package": package, "version": version, "licence": licence, "source": "git"}
-
+    fields = {repository: fields_of(repository, args.licence) for repository in args.repositories}
     split = split_packages({each["package"] for each in fields.values()})
-    jobs: dict[str, Any] = {}
-    for name in dict.fromkeys(split.values()):
-        mine = {repository: each for repository, each in fields.items() if split[each["package"]] == name}
-        jobs[name] = _Commits(git.commits, mine, args.limit)
-    settings = {"repositories": {str(path): each["version"] for path, each in fields.items()}, "limit": args.limit}
+    jobs = {
+        name: _Commits({path: each for path, each in fields.items() if split[each["package"]] == name}, args.limit)
+        for name in dict.fromkeys(split.values())
+    }
+    settings = {"repositories": [dict(each) for each in fields.values()], "limit": args.limit}
     report = produce(
         jobs, args.out, Changes, name="changes", settings=settings, workers=args.workers, resume=args.resume
     )
@@ -153,13 +140,37 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def fields_of(folder: Path, licence: str | None) -> dict[str, str]:
+    """What the changes of a repository share: package, version, licence and source.
+
+    Raises DataError where neither `licence` nor the repository's files state one that we may use.
+    """
+    from elixir_coder.data import git
+    from elixir_coder.data.project import Wanted
+
+    repository = git.Repository(folder)
+    commit = repository.commit_of("HEAD")
+    if licence:
+        stated = canonical(licence)
+    else:
+        files = repository.files(commit, Wanted(frozenset()))  # those that state a licence alone
+        stated = Licences((path, data.decode(errors="replace")) for path, data in files.items()).of("lib/a.ex", "")
+        if not is_allowed(stated):
+            raise DataError(f"{folder} is under the licence {stated}; name with --licence the one you may use it under")
+    package = git.reference_of(str(folder)).package
+    return {"package": package, "version": repository.version(commit), "licence": stated, "source": "git"}
+
+
+@dataclass(frozen=True)
 class _Commits:
     """The jobs of one split, read anew each time they are gone through."""
 
-    def __init__(self, commits: Callable[..., Iterator[Any]], fields: Mapping[Path, Mapping[str, str]], limit: int):
-        self._commits, self._fields, self._limit = commits, fields, limit
+    fields: Mapping[Path, Mapping[str, str]]
+    limit: int
 
     def __iter__(self) -> Iterator[tuple[Any, Mapping[str, str]]]:
-        for repository, fields in self._fields.items():
-            for commit in self._commits(repository, limit=self._limit):
+        from elixir_coder.data import git
+
+        for repository, fields in self.fields.items():
+            for commit in git.commits(repository, limit=self.limit):
                 yield commit, fields

@@ -93,6 +93,12 @@ def test_what_a_module_says_of_itself(modules):
     assert modules["Shop.Cart.Line"].doc is None
 
 
+def test_one_text_may_be_several_modules(toolchain):
+    code = "defimpl P, for: [A, Integer] do\n  def f(x), do: x\n\n  defmodule In do\n  end\nend\n\ndefmodule Elixir do\nend\n"
+    found = [(each.name, each.target, len(each.functions)) for each in toolchain.facts(code).modules]
+    assert found == [("P.A", "A", 1), ("P.Integer", "Integer", 1), ("P.A.In", "", 0), ("Elixir", "", 0)]
+
+
 def test_a_function_is_all_of_its_clauses_with_what_stands_before_them(modules):
     add = function(modules["Shop.Cart"], "add")
     assert (add.arity, add.num_defaults, add.kind) == (3, 1, "def")
@@ -221,6 +227,31 @@ def test_names_that_code_works_out_are_left_out(toolchain):
     code = "defmodule A do\n  for n <- [:a], do: def(unquote(n)(), do: 1)\n  def b, do: 2\nend\n"
     (module,) = toolchain.facts(code).modules
     assert [each.name for each in module.functions] == ["b"]
+
+
+def test_what_a_test_or_a_loop_defines_is_found(toolchain):
+    code = """
+    defmodule ATest do
+      test "a" do
+        defmodule Inner do
+          def inner, do: Enum.sum([1])
+        end
+
+        Inner.inner()
+      end
+
+      Enum.each([1], fn _ ->
+        def looped, do: 1
+      end)
+
+      def keywords a: 1
+    end
+    """
+    report = toolchain.facts(code)
+    outer, inner = report.modules
+    assert [each.name for each in outer.functions] == ["looped", "keywords"]
+    assert (inner.name, [each.name for each in inner.functions]) == ("ATest.Inner", ["inner"])
+    assert [(call.module, call.name) for call in report.calls if call.module] == [("Inner", "inner"), ("Enum", "each")]
 
 
 def test_no_atom_is_made_of_a_name(toolchain):

@@ -54,52 +54,38 @@ defmodule ElixirCoder.Worker.Facts do
     }
   end
 
-  defp module({kind, meta, args}, scope, outer, end_line) do
-    {head, rest} = {hd(args), tl(args)}
-    parent = scope.module
-    {name, scope} = name_of_module(kind, head, rest, scope)
-
-    found =
-      new_module(name, %{defmodule: "module", defprotocol: "protocol", defimpl: "impl"}[kind], meta[:line], end_line)
-
-    found = if kind == :defimpl, do: implementation(found, head, rest, scope, parent), else: found
+  defp module({kind, meta, [head | rest]}, scope, outer, end_line) do
+    [{name, fields} | twins] = names_of_module(kind, head, rest, scope)
+    words = %{defmodule: "module", defprotocol: "protocol", defimpl: "impl"}
+    found = %{new_module(name, words[kind], meta[:line], end_line) | fields: fields}
     found = statements(block(do_block(rest)), %{scope | module: name}, found)
-    # A nested module comes after its parent: inner ones are put behind it.
-    %{
-      outer
-      | inner: Enum.reverse([finished(found) | Enum.reverse(found.inner)]) ++ outer.inner,
-        calls: found.calls ++ outer.calls
-    }
+    twins = for {name, fields} <- twins, do: finished(%{found | name: name, fields: Map.merge(found.fields, fields)})
+    # In reverse: a nested module comes after its parent.
+    inner = found.inner ++ Enum.reverse(twins) ++ [finished(found)]
+    %{outer | inner: inner ++ outer.inner, calls: found.calls ++ outer.calls}
   end
 
-  defp name_of_module(:defimpl, head, rest, scope) do
+  # The names it goes by, with what is known of it: `defimpl P, for: [A, B]` is several modules with one text.
+  defp names_of_module(:defimpl, head, rest, scope) do
     protocol = written(head, scope)
-    {Enum.join([protocol, target(rest, scope)], "."), scope}
+    for target <- targets(rest, scope), do: {protocol <> "." <> target, %{"protocol" => protocol, "target" => target}}
   end
 
-  defp name_of_module(_kind, head, _rest, scope) do
+  defp names_of_module(_kind, head, _rest, scope) do
     parts = parts(head)
 
     cond do
-      match?(["Elixir" | _], parts) -> {Enum.join(tl(parts), "."), scope}
-      scope.module == nil or parts == nil -> {written(head, scope), scope}
-      true -> {Enum.join([scope.module | parts], "."), scope}
+      match?(["Elixir", _ | _], parts) -> [{Enum.join(tl(parts), "."), %{}}]
+      scope.module == nil or parts == nil -> [{written(head, scope), %{}}]
+      true -> [{Enum.join([scope.module | parts], "."), %{}}]
     end
   end
 
-  defp implementation(found, head, rest, scope, parent) do
-    of = target(rest, scope)
-    of = if of == "", do: parent || "", else: of
-    name = Enum.join([written(head, scope), of], ".")
-    %{found | name: name, fields: %{"protocol" => written(head, scope), "target" => of}}
-  end
-
-  defp target(rest, scope) do
+  defp targets(rest, scope) do
     case keyword(rest, :for) do
-      nil -> scope.module || ""
-      # `for: [A, B]` is several modules with one text: named by the first.
-      {:__block__, _, [[first | _]]} -> written(first, scope)
-      one -> written(one, scope)
+      nil -> [scope.module || "?"]
+      {:__block__, _, [[_ | _] = list]} -> Enum.map(list, &written(&1, scope))
+      one -> [written(one, scope)]
     end
   end
 
@@ -176,6 +162,7 @@ defmodule ElixirCoder.Worker.Facts do
       {word, [words | _]} when word in ["test", "property"] ->
         found = %{found | calls: calls(args, scope, found.calls)}
         place = [found.fields["describe"] || "", string(words), line(node), end_line(node, scope)]
+        found = inside(args, scope, found)
         {scope, if(is_binary(string(words)), do: listed(found, "tests", [place]), else: found)}
 
       {"doctest", [module | rest]} ->
@@ -186,13 +173,14 @@ defmodule ElixirCoder.Worker.Facts do
     end
   end
 
-  defp statement(node, {scope, found}), do: {scope, %{found | calls: calls(node, scope, found.calls)}}
+  defp statement(node, {scope, found}),
+    do: {scope, inside(node, scope, %{found | calls: calls(node, scope, found.calls)})}
 
   # `if Mix.env() == :test do def ... end`: what stands in the blocks of a call belongs to the module.
   defp in_blocks({_name, _meta, args} = node, scope, found) do
     case Enum.split_with(List.flatten(blocks(args)), fn {_key, body} -> defines?(body) end) do
       {[], _plain} ->
-        %{found | calls: calls(node, scope, found.calls)}
+        inside(node, scope, %{found | calls: calls(node, scope, found.calls)})
 
       {defining, plain} ->
         args = Enum.reject(args, &(blocks([&1]) != []))
@@ -200,6 +188,19 @@ defmodule ElixirCoder.Worker.Facts do
         Enum.reduce(defining, found, fn {_key, body}, found -> statements(block(body), scope, found) end)
     end
   end
+
+  # What a test, a function passed to `Enum.each` and the like define: found wherever it stands, but in a quote.
+  defp inside({:quote, _, _}, _scope, found), do: found
+
+  defp inside({kind, _, [_ | _]} = node, scope, found) when kind in @modules or kind in @definitions do
+    {_scope, found} = statement(node, {scope, found})
+    found
+  end
+
+  defp inside({form, _, args}, scope, found), do: inside(args, scope, inside(form, scope, found))
+  defp inside({left, right}, scope, found), do: inside(right, scope, inside(left, scope, found))
+  defp inside(list, scope, found) when is_list(list), do: Enum.reduce(list, found, &inside(&1, scope, &2))
+  defp inside(_literal, _scope, found), do: found
 
   defp blocks(args) do
     for [{{:__block__, _, [key]}, _} | _] = list <- args,
@@ -436,6 +437,7 @@ defmodule ElixirCoder.Worker.Facts do
 
   defp calls({:@, _, [{_name, _, [value]}]}, scope, found, _more), do: calls(value, scope, found)
   defp calls({:__aliases__, _, _}, _scope, found, _more), do: found
+  defp calls({kind, _, [_ | _]}, _scope, found, _more) when kind in @modules or kind in @definitions, do: found
 
   defp calls({{:., _, [module, name]}, meta, args}, scope, found, more) when is_list(args) do
     found =
@@ -572,13 +574,17 @@ defmodule ElixirCoder.Worker.Facts do
   # Behind the last place of a node; the end of its last line where the tree does not tell.
   defp stop({_, meta, _} = node, scope) do
     case meta[:end_of_expression] do
-      nil ->
-        line = last_line(node)
-        {line, String.length(elem(scope.lines, line - 1)) + 1}
-
-      place ->
-        {place[:line], place[:column]}
+      nil -> line_end(node, scope)
+      place -> {place[:line], place[:column]}
     end
+  end
+
+  # `def f a: 1`: keywords without brackets have no place of their own.
+  defp stop(list_or_pair, scope), do: line_end(list_or_pair, scope)
+
+  defp line_end(node, scope) do
+    line = max(last_line(node), 1)
+    {line, String.length(elem(scope.lines, line - 1)) + 1}
   end
 
   defp end_line({_, meta, _} = node, _scope) do

@@ -24,25 +24,43 @@ ALLOWED = frozenset(
     "public-domain Unlicense Zlib".split()
 )
 
-_SPDX = {
-    "apache-2": "Apache-2.0",
-    "apache2": "Apache-2.0",
-    "apache2.0": "Apache-2.0",
-    "apache 2.0": "Apache-2.0",
-    "apache 2": "Apache-2.0",
-    "asl-2": "Apache-2.0",
-    "asl-2.0": "Apache-2.0",
-    "boost": "BSL-1.0",
-    "bsd-2": "BSD-2-Clause",
-    "bsd-2-clauses": "BSD-2-Clause",
-    "bsd-3": "BSD-3-Clause",
-    "bsd-3-clauses": "BSD-3-Clause",
-    "cc0": "CC0-1.0",
-    "expat": "MIT",
-    "mpl-2": "MPL-2.0",
-    "mpl2": "MPL-2.0",
-    "mplv2.0": "MPL-2.0",
-} | {name.lower(): name for name in ALLOWED}
+_SPELLINGS = {  # as Debian, mix.exs files and Hex have them, in lower case
+    "Apache-2.0": (
+        "apache-2",
+        "apache2",
+        "apache2.0",
+        "apache 2.0",
+        "apache 2",
+        "apache v2.0",
+        "apache version 2.0",
+        "apache license 2.0",
+        "apache license version 2.0",
+        "apache license, version 2.0",
+        "apache 2.0 license",
+        "asl 2.0",
+        "asl-2",
+        "asl-2.0",
+    ),
+    "BSD-2-Clause": ("bsd-2", "bsd-2-clauses", "bsd 2-clause", "simplified bsd"),
+    "BSD-3-Clause": (
+        "3-clause bsd",
+        "bsd-3",
+        "bsd-3-clauses",
+        "bsd 3-clause",
+        "bsd 3-clause license",
+        "bsd3",
+        "new bsd",
+    ),
+    "BSL-1.0": ("boost",),
+    "CC0-1.0": ("cc0", "cc0 1.0"),
+    "ISC": ("isc license",),
+    "MIT": ("expat", "mit license", "the mit license", "the mit license (mit)"),
+    "MPL-2.0": ("mozilla public license 2.0", "mpl-2", "mpl 2.0", "mpl2", "mplv2", "mplv2.0"),
+    "public-domain": ("public domain",),
+    "Unlicense": ("the unlicense",),
+}
+_SPDX = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings}
+_SPDX |= {name.lower(): name for name in ALLOWED}
 
 # Sentences that only this licence has; a text with several of them is under all of them.
 _SENTENCES = (

@@ -124,3 +124,19 @@ def test_an_expression_is_allowed_when_allowed_licences_meet_it(expression, allo
 
 def test_debians_names_become_spdx_names():
     assert canonical("Expat or Apache-2, and BSD-3-clause") == "MIT or Apache-2.0, and BSD-3-Clause"
+
+
+@pytest.mark.parametrize(
+    ("spelling", "licence"),
+    [
+        ("The MIT License (MIT)", "MIT"),
+        ("Apache License, Version 2.0", "Apache-2.0"),
+        ("BSD 3-Clause License", "BSD-3-Clause"),
+        ("Mozilla Public License 2.0", "MPL-2.0"),
+        ("Public Domain", "public-domain"),
+    ],
+)
+def test_what_packages_of_hex_call_their_licence_is_understood(spelling, licence):
+    assert canonical(spelling) == licence
+    assert is_allowed(canonical(spelling))
+    assert not is_allowed(canonical("WTFPL"))

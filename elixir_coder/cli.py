@@ -25,6 +25,9 @@ GROUPS = {
 COMMANDS: tuple[tuple[str, str | None, dict[str, str]], ...] = (
     # module, the group it adds to (None for commands of its own), and what it adds, with the help of each
     ("elixir_coder.data.collect", "data", {"collect": "gather Elixir code into parquet shards"}),
+    ("elixir_coder.data.cleaning", "data", {"clean": "drop what a model should not learn from, and scrub secrets"}),
+    ("elixir_coder.data.duplicates", "data", {"duplicates": "drop files that stand in a corpus twice, or nearly"}),
+    ("elixir_coder.data.decontaminate", "data", {"decontaminate": "drop what repeats a benchmark you have a copy of"}),
     ("elixir_coder.data.extract", "data", {"extract": "take files apart into documented functions and modules"}),
     ("elixir_coder.data.pairs", "data", {"pair": "put code and its tests together"}),
     ("elixir_coder.data.changes", "data", {"changes": "pair commit messages with the functions they changed"}),

@@ -19,6 +19,7 @@ from elixir_coder.errors import exit_on_error
 
 GROUPS = {
     "data": "turn sources into the shards a model is trained on",
+    "graph": "code as a knowledge graph: build it, ask it, serve it",
     "tokenizer": "train, grow and check the vocabulary",
 }
 
@@ -31,9 +32,35 @@ COMMANDS: tuple[tuple[str, str | None, dict[str, str]], ...] = (
     ("elixir_coder.data.extract", "data", {"extract": "take files apart into documented functions and modules"}),
     ("elixir_coder.data.pairs", "data", {"pair": "put code and its tests together"}),
     ("elixir_coder.data.changes", "data", {"changes": "pair commit messages with the functions they changed"}),
+    ("elixir_coder.data.label", "data", {"label": "what Credo and Sobelow say of the code of a corpus"}),
+    ("elixir_coder.data.inject", "data", {"inject": "pairs of faulty and clean code, confirmed by Credo and Sobelow"}),
+    ("elixir_coder.data.synthesize", "data", {"synthesize": "write exercises whose programs and tests have run"}),
+    (
+        "elixir_coder.data.annotate",
+        "data",
+        {"annotate": "add data flow, patterns, difficulty and what the knowledge graph says to each example"},
+    ),
+    ("elixir_coder.data.schema", "data", {"schema": "print the JSON schema of a corpus's rows"}),
     ("elixir_coder.data.stats", "data", {"stats": "count what a corpus holds, as tables and plots"}),
     ("elixir_coder.data.provenance", "data", {"provenance": "say where each record comes from"}),
     ("elixir_coder.data.inspect", "data", {"inspect": "look at examples of a corpus"}),
+    (
+        "elixir_coder.data.graph",
+        "graph",
+        {
+            "build": "put every version of a corpus into the graph; what is there is kept",
+            "sync": "the same, and archive versions that the corpus lacks",
+            "add": "put the Mix projects of a folder into the graph",
+            "archive": "take a version out of what is queried, and keep it",
+            "query": "ask the graph in SPARQL",
+            "serve": "answer SPARQL over HTTP, for reading only",
+            "stats": "count what the graph has",
+            "validate": "hold what a corpus gives to the SHACL shapes, without a store",
+            "linearize": "say what the graph knows of a module or function in sentences",
+            "dump": "write the graph as gzipped N-Quads",
+            "load": "read what `graph dump` wrote into an empty graph",
+        },
+    ),
     (
         "elixir_coder.data.tokenizer",
         "tokenizer",

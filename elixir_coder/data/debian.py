@@ -13,12 +13,17 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elixir_coder.data.archive import read_archive
+from elixir_coder.data.clean import CODE_SUFFIXES
 from elixir_coder.data.deb822 import parse_deb822
+from elixir_coder.data.project import Wanted
+from elixir_coder.data.source import Files, Project, Reference
 from elixir_coder.errors import CorruptArchiveError, DataError, MissingDependencyError
 
 DEFAULT_PACKAGES = (
@@ -44,6 +49,7 @@ _BASE_SUITES = frozenset(
 _NOT_SERVED = re.compile(r"\b(404|410)\s|File not found|Failed to fetch some archives")
 _DAMAGED = re.compile(r"Hash Sum mismatch|unexpected size", re.IGNORECASE)
 _POLL_S = 0.2
+_ARCHIVE = re.compile(r"(?:\.orig(?:-(?P<component>[A-Za-z0-9-]+))?|\.debian|_[^_]*)\.tar\.\w+$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,83 @@ class SourcePackage:
     @property
     def num_bytes(self) -> int:
         return sum(file.num_bytes for file in self.files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebianReference(Reference):
+    """A version of a source package. suite: the first of the wanted ones that has it."""
+
+    suite: str
+
+
+class DebianSource:
+    """Source packages of Debian releases, each version that a suite has, by name and newest first."""
+
+    name = "debian"
+
+    def __init__(
+        self,
+        home: Path,
+        packages: Sequence[str] | None = None,
+        suites: Sequence[str] | None = None,
+        *,
+        etc: Path = Path("/etc/apt"),
+        suffixes: Collection[str] = CODE_SUFFIXES,
+    ) -> None:
+        """Refresh the indices and look the packages up. home: downloads and indices, kept between runs. packages: None
+        takes ours and all that build with Elixir. suites: None takes those of `DEFAULT_SUITES` that the mirror has.
+
+        Raises DataError for a suite that cannot be reached, or a package that no suite has.
+        """
+        wanted_suites = tuple(suites or DEFAULT_SUITES)
+        self.suffixes = suffixes
+        self._apt = PrivateApt(home, wanted_suites, etc)
+        self._one_at_a_time = threading.Lock()
+        complaints = self._apt.update()
+        reachable = self._apt.suites()
+        absent = [suite for suite in wanted_suites if suite not in reachable]
+        if absent and (suites or not reachable):
+            raise DataError(f"no source index of suite {absent[0]}: {' '.join(complaints[-1:]) or 'not on the mirror'}")
+        self.warnings = [f"suite {suite} is not on the mirror; left out" for suite in absent]
+        self.warnings += [f"an index is not fresh: {line}" for line in complaints if "Failed to fetch" in line]
+        found = self._apt.find(wanted_suites, packages)
+        if unknown := sorted(set(packages or ()) - {package.name for package in found}):
+            raise DataError(f"no source package {unknown[0]} in {', '.join(wanted_suites)}")
+        self._packages = {f"{package.name} {package.version}": package for package in found}
+        self.num_bytes = sum(package.num_bytes for package in found)
+        self.arrived: Callable[[int], object] = lambda _: None  # told the number of bytes that came in, as they come
+
+    def references(self) -> Iterator[DebianReference]:
+        """The versions found, newest first."""
+        for key, package in self._packages.items():
+            yield DebianReference(key=key, package=package.name, version=package.version, suite=package.suite)
+
+    def read(self, reference: Reference) -> Project:
+        """Fetch a source package and read its files; what the mirror does not serve is a warning."""
+        package = self._packages[reference.key]
+        with self._one_at_a_time:  # two apts would rebuild one cache of indices
+            lacking = self._apt.download(package, self.arrived)
+        wanted = Wanted(self.suffixes)
+        absent = f"{reference.key}: the mirror does not serve {', '.join(lacking)}"
+        return Project(
+            package=package.name,
+            version=package.version,
+            files=package_files(self._apt, package, wanted),
+            dropped=dict(+wanted.dropped),
+            warnings=(absent,) if lacking else (),
+        )
+
+
+def package_files(apt: PrivateApt, package: SourcePackage, wanted: Wanted) -> Files:
+    """The files of a source package that was downloaded, whole or in part, archive by archive."""
+    absent = apt.missing(package)
+    files: Files = {}
+    for file in package.files:
+        if file.name not in absent and (archive := _ARCHIVE.search(file.name)):
+            component = f"{archive['component']}/" if archive["component"] else ""
+            for path, content in read_archive(apt.archives / file.name, wanted):
+                files[component + path] = content
+    return files
 
 
 class PrivateApt:

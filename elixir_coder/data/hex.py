@@ -31,8 +31,8 @@ from elixir_coder.data.hex_http import HexClient, HexSettings, NotFoundError, or
 from elixir_coder.data.hex_metadata import repository_of
 from elixir_coder.data.hex_registry import PUBLIC_KEY, PUBLIC_NAME, HexRegistry, Release, is_stable, version_key
 from elixir_coder.data.hex_tarball import DEFAULT_LIMITS, HexPackage, Limits, read_tarball
-from elixir_coder.data.project import NotWanted, ReadProject, Wanted, suffixes_of
-from elixir_coder.data.source import Reference
+from elixir_coder.data.project import NotWanted, Wanted, suffixes_of
+from elixir_coder.data.source import Project, Reference
 from elixir_coder.errors import CorruptArchiveError, DataError, InputError, RecipeError
 
 RELEASES = ("newest", "all")
@@ -206,7 +206,7 @@ class HexSource:
             if taken == self._limit:
                 return
 
-    def read(self, reference: Reference) -> ReadProject:
+    def read(self, reference: Reference) -> Project:
         """Download a release, check it against the signed registry, and give its files. A reference without a version
         is to the newest release.
 
@@ -221,7 +221,7 @@ class HexSource:
             package = read_tarball(self.registry.tarball(name, release), wanted, self._limits)
             _agree(package, name, release)
         self._refuse_poor(package, reference.quality)
-        return ReadProject(
+        return Project(
             package=name,
             version=release.version,
             files=package.files,

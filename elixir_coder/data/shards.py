@@ -14,6 +14,7 @@ import os
 import shutil
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -82,13 +83,17 @@ class ShardWriter:
 
 
 def write_shards(
-    out: Path, splits: Mapping[str, Iterable[Example]], manifest: Mapping[str, Any], *, shard_bytes: int = SHARD_BYTES
+    out: Path,
+    splits: Mapping[str, Iterable[Example]],
+    manifest: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+    *,
+    shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, dict[str, int]]:
     """Replace the corpus in `out` by these examples, and give each split's number of examples, bytes and shards.
 
-    shard_bytes: bytes, of all columns and before compression, after which a shard is full. Everything is written beside
-    `out`'s files first and renamed into place at the end, so that a run that is interrupted leaves the corpus that was
-    there.
+    manifest: or what gives it once the examples are written. shard_bytes: bytes, of all columns and before compression,
+    after which a shard is full. Everything is written beside `out`'s files first and renamed into place at the end, so
+    that a run that is interrupted leaves the corpus that was there.
     """
     make_folder(out)
     building = out / ".building"
@@ -96,7 +101,7 @@ def write_shards(
     try:
         building.mkdir()
         counts = {split: _write_split(building, split, examples, shard_bytes) for split, examples in splits.items()}
-        put_in_place(building, out, counts, manifest)
+        put_in_place(building, out, counts, manifest() if callable(manifest) else manifest)
     except OSError as error:
         raise DataError(f"cannot write the corpus to {out}: {error}") from error
     finally:
@@ -137,26 +142,38 @@ def read_shards(
     Raises DataError naming the folder, the split or the shard that is missing, damaged or lacks a column.
     """
     parquet = require("pyarrow.parquet", "data")
-    wanted = [name for name in COLUMNS if columns is None or name in columns]
-    blank = dict.fromkeys(REQUIRED, "")
     for shard in shards_of(folder, split):
-        try:
-            with parquet.ParquetFile(shard) as file:
-                _check_columns(shard, file.schema_arrow)
-                if start >= file.metadata.num_rows:
-                    start -= file.metadata.num_rows
-                    continue
-                filled = _filled(file.metadata)
-                written = [name for name in wanted if name in filled]
-                row = 0
-                for batch in file.iter_batches(batch_size=_BATCH, columns=written):
-                    if start < row + batch.num_rows:
-                        for values in itertools.islice(_rows_of(shard, row, batch, written), max(start - row, 0), None):
-                            yield Example(**blank | dict(zip(written, values, strict=True)))
-                    row += batch.num_rows
-                start = 0
-        except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-            raise DataError(f"{shard}: cannot be read as parquet ({error}); collect the corpus again") from error
+        if start:
+            with _readable(shard):
+                num_rows = parquet.read_metadata(shard).num_rows
+            if start >= num_rows:
+                start -= num_rows
+                continue
+        yield from itertools.islice(read_shard(shard, columns=columns), start, None)
+        start = 0
+
+
+def read_shard(shard: Path, *, columns: Collection[str] | None = None) -> Iterator[Example]:
+    """The examples of one shard file; arguments and errors are those of `read_shards`."""
+    parquet = require("pyarrow.parquet", "data")
+    blank = dict.fromkeys(REQUIRED, "")
+    with _readable(shard), parquet.ParquetFile(shard) as file:
+        _check_columns(shard, file.schema_arrow)
+        filled = _filled(file.metadata)
+        written = [name for name in COLUMNS if name in filled and (columns is None or name in columns)]
+        row = 0
+        for batch in file.iter_batches(batch_size=_BATCH, columns=written):
+            for values in _rows_of(shard, row, batch, written):
+                yield Example(**blank | dict(zip(written, values, strict=True)))
+            row += batch.num_rows
+
+
+@contextmanager
+def _readable(shard: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise DataError(f"{shard}: cannot be read as parquet ({error}); collect the corpus again") from error
 
 
 def shards_of(folder: Path, split: str) -> list[Path]:
@@ -181,10 +198,11 @@ def splits_of(folder: Path) -> list[str]:
 def count_of(folder: Path, split: str) -> int:
     """The number of examples of a split, from the shards themselves."""
     parquet = require("pyarrow.parquet", "data")
-    try:
-        return sum(parquet.read_metadata(shard).num_rows for shard in shards_of(folder, split))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: {error}; collect the corpus again") from error
+    total = 0
+    for shard in shards_of(folder, split):
+        with _readable(shard):
+            total += parquet.read_metadata(shard).num_rows
+    return total
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -301,22 +319,30 @@ def _rows_of(shard: Path, first: int, batch: Any, names: list[str]) -> Iterator[
 
 
 def _filled(metadata: Any) -> set[str]:
-    """The required columns, and of the others those in which something is written, as the file's statistics tell."""
+    """The required columns, and of the others those that hold anything but the default, as the file's statistics tell.
+
+    To read a column of nothing takes as long as one of something: most columns of most corpora are such.
+    """
     names = set(REQUIRED)
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
+            name, dot, _ = column.path_in_schema.partition(".")
             told = column.statistics
-            if told is None or not told.has_null_count:
-                is_empty = False
-            elif told.has_min_max:
-                is_empty = told.null_count == 0 and told.min == told.max and told.max in ("", 0)
-            else:
-                is_empty = told.null_count == column.num_values
-            # Statistics of numbers in a list do not tell an empty list from one of a zero
-            in_list = "." in column.path_in_schema
-            if not is_empty or (in_list and told.has_min_max):
-                names.add(column.path_in_schema.partition(".")[0])
+            if (
+                name not in COLUMNS
+                or name in names
+                or (told is not None and told.has_null_count and _is_default(told, name, dot))
+            ):
+                continue
+            names.add(name)
     return names
+
+
+def _is_default(told: Any, name: str, dot: str) -> bool:
+    if told.null_count and not told.has_min_max and not told.num_values:
+        return True  # only empty lists, or missing values
+    is_one_value = told.has_min_max and not told.null_count and told.min == told.max
+    return not dot and is_one_value and told.max == getattr(Example, name)
 
 
 def _check_columns(shard: Path, schema: Any) -> None:

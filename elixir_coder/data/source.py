@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 Files = dict[str, bytes]  # POSIX path in the project -> content
@@ -17,11 +17,13 @@ Files = dict[str, bytes]  # POSIX path in the project -> content
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """One version of one package that a source has. key: names it in the manifest, the same in every run."""
+    """One version of one package that a source has. key: names it in the manifest, the same in every run. url: of the
+    repository, where it is known before anything is read."""
 
     key: str
     package: str
     version: str
+    url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Project:
 
     licence: an SPDX-like expression where the source states one, None where the files are to say. url: of the
     repository, "" where nobody says; it tells the same project from two sources apart from two projects.
+    dropped: files left out for their size or kind, by reason. warnings: what the user should hear.
     """
 
     package: str
@@ -37,6 +40,8 @@ class Project:
     files: Files
     licence: str | None = None
     url: str = ""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class Source(Protocol):

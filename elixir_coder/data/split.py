@@ -1,4 +1,7 @@
-"""Which split a package belongs to. A package is never in two, so a held-out file has no sibling in training."""
+"""Which split a package belongs to. A package is never in two, so a held-out file has no sibling in training.
+
+A corpus of one project of one's own is split by what its files are about instead.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from elixir_coder.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT_PER_CENT = 5
+_ENOUGH_UNITS = 10  # of one project, for each split to have some
 
 
 def split_packages(
@@ -37,8 +41,25 @@ def split_packages(
     return {name: held_out.get(name, "train") for name in names}
 
 
+def split_units(units: Iterable[str]) -> dict[str, str]:
+    """The split of each unit of one project, by a hash of its name: it stays there as the project grows.
+
+    Of ten units or more, at least one is held out to tune on and one to judge by.
+    """
+    names = sorted(set(units), key=_digest)
+    split = {name: _by_hash(name) for name in names}
+    for held_out in SPLITS[1:] if len(names) >= _ENOUGH_UNITS else ():
+        if held_out not in split.values():
+            split[next(name for name in names if split[name] == "train")] = held_out
+    return split
+
+
 def _by_hash(name: str) -> str:
-    bucket = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 100
+    bucket = int.from_bytes(_digest(name)[:8], "big") % 100
     if bucket < HELD_OUT_PER_CENT:
         return "test"
     return "validation" if bucket < 2 * HELD_OUT_PER_CENT else "train"
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()

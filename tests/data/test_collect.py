@@ -259,6 +259,16 @@ def test_a_file_name_that_is_not_utf_8_does_not_break_the_corpus(tmp_path):
     assert "lib/caf\N{REPLACEMENT CHARACTER}.ex" in paths(tmp_path / "corpus")
 
 
+def test_a_project_in_a_folder_whose_name_is_not_utf_8_does_not_break_the_corpus(tmp_path):
+    project(
+        tmp_path / "src" / os.fsdecode(b"caf\xe9"), files={"mix.exs": b'[package: [licenses: ["MIT"]]]  # a name\n'}
+    )
+
+    report = collect_folder(tmp_path / "src", tmp_path / "corpus")
+
+    assert [row["package"] for row in report.packages] == ["caf\N{REPLACEMENT CHARACTER}"]
+
+
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"no folder .*/nowhere"):
         collect_folder(tmp_path / "nowhere", tmp_path / "corpus")

@@ -3,24 +3,98 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elixir_coder.data.shards import read_manifest, read_shards, write_shards
+from elixir_coder.data.shards import count_of, read_manifest, read_shards, splits_of, write_shards
 from elixir_coder.errors import DataError
-from elixir_coder.example import Example
+from elixir_coder.example import Example, Flow, Label, Triple, Turn
 from tests.data.debian_archive import example
 
 text = st.text(st.characters(codec="utf-8"), max_size=60)
-examples = st.builds(Example.of, text, path=text, package=text, version=text, licence=text, source=text)
+words = st.lists(text, max_size=3).map(tuple)
+places = st.integers(-1, 2**31 - 1)
 
 
-@given(st.lists(examples, min_size=1, max_size=12), st.integers(1, 200))
+def several(make, **fields):
+    return st.lists(st.builds(make, **fields), max_size=3).map(tuple)
+
+
+optional = {
+    **dict.fromkeys(("kind", "instruction", "tests", "before", "linearized"), text),
+    **dict.fromkeys(("answers", "specs", "guards", "operations"), words),
+    **dict.fromkeys(("line", "difficulty"), places),
+    "labels": several(Label, tool=text, check=text, line=places),
+    "flows": several(Flow, name=text, start=places, end=places, sources=st.lists(places, max_size=3).map(tuple)),
+    "triples": several(Triple, subject=text, predicate=text, object=text, start=places, end=places),
+    "turns": several(Turn, role=text, content=text),
+}
+provenance = dict.fromkeys(("path", "package", "version", "licence", "source"), text)
+examples = st.fixed_dictionaries({"code": text, **provenance}, optional=optional).map(lambda made: Example.of(**made))
+
+
+@settings(max_examples=50)
+@given(st.lists(examples, min_size=1, max_size=8), st.integers(1, 200))
 def test_examples_come_back_as_they_were(tmp_path_factory, written, shard_bytes):
     folder = tmp_path_factory.mktemp("corpus")
     write_shards(folder, {"train": written}, {}, shard_bytes=shard_bytes)
 
     assert list(read_shards(folder, "train")) == written
+
+
+def test_a_shard_without_the_optional_columns_reads_with_their_defaults(tmp_path):
+    fields = {name: [name] for name in ("code", "path", "package", "version", "licence", "sha256", "source")}
+    pq.write_table(pa.table(fields | {"other": [1.5]}), tmp_path / "train-00000-of-00001.parquet")
+
+    assert list(read_shards(tmp_path)) == [Example(**{name: name for name in fields})]
+
+
+def test_what_other_programs_write_reads_too(tmp_path):
+    fields = {name: [name] * 2 for name in ("code", "path", "package", "version", "licence", "sha256", "source")}
+    label = pa.struct(
+        [("line", pa.int64()), ("check", pa.large_string()), ("tool", pa.string()), ("more", pa.string())]
+    )
+    labels = pa.array([[{"tool": "credo", "check": "C", "line": 3}], None], pa.large_list(label))
+    table = pa.table(fields | {"labels": labels, "line": pa.array([None, 7], pa.int64()), "kind": [None, "module"]})
+    pq.write_table(table, tmp_path / "train-00000-of-00001.parquet", write_statistics=False)
+
+    one, two = read_shards(tmp_path)
+
+    assert (one.labels, one.line, one.kind) == ((Label(tool="credo", check="C", line=3),), 0, "file")
+    assert (two.labels, two.line, two.kind) == ((), 7, "module")
+
+
+def test_a_nested_column_of_another_type_is_an_error(tmp_path):
+    fields = {name: ["x"] for name in ("code", "path", "package", "version", "licence", "sha256", "source")}
+    pq.write_table(pa.table(fields | {"labels": [["credo"]]}), tmp_path / "train-00000-of-00001.parquet")
+
+    with pytest.raises(DataError, match=r"column `labels` is list<element: string>, expected list<.*tool"):
+        list(read_shards(tmp_path))
+
+
+def test_only_the_columns_that_are_asked_for_are_read(tmp_path):
+    write_shards(tmp_path, {"train": [example("x = 1", labels=(Label(tool="credo", check="C"),))]}, {})
+
+    (read,) = read_shards(tmp_path, columns=("path", "labels"))
+
+    assert (read.path, read.labels) == ("lib/a.ex", (Label(tool="credo", check="C"),))
+    assert (read.code, read.package, read.sha256) == ("", "", "")
+
+
+@pytest.mark.parametrize("start", range(8))
+def test_reading_may_begin_anywhere(tmp_path, start):
+    written = [example(f"x = {number}") for number in range(7)]
+    write_shards(tmp_path, {"train": written}, {}, shard_bytes=100)
+
+    assert list(read_shards(tmp_path, start=start)) == written[start:]
+
+
+def test_splits_and_their_sizes_are_told_without_a_manifest(tmp_path):
+    write_shards(tmp_path, {"train": [example()] * 5, "a-b": [example()]}, {}, shard_bytes=1)
+    (tmp_path / "dataset_info.json").unlink()
+
+    assert splits_of(tmp_path) == ["a-b", "train"]
+    assert count_of(tmp_path, "train") == 5
 
 
 def test_the_datasets_library_would_find_the_splits_by_name(tmp_path):

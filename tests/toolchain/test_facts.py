@@ -229,6 +229,12 @@ def test_names_that_code_works_out_are_left_out(toolchain):
     assert [each.name for each in module.functions] == ["b"]
 
 
+def test_clauses_in_a_loop_do_not_stand_together_with_those_behind_it(toolchain):
+    code = "defmodule A do\n  for n <- [1, 2] do\n    def f(unquote(n)), do: 1\n  end\n\n  def f(_), do: 2\nend\n"
+    ((function,),) = (module.functions for module in toolchain.facts(code).modules)
+    assert (function.line, function.end_line, len(function.clauses)) == (3, 3, 2)
+
+
 def test_what_a_test_or_a_loop_defines_is_found(toolchain):
     code = """
     defmodule ATest do

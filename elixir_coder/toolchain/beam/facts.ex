@@ -185,7 +185,10 @@ defmodule ElixirCoder.Worker.Facts do
       {defining, plain} ->
         args = Enum.reject(args, &(blocks([&1]) != []))
         found = %{found | calls: calls({args, Enum.map(plain, &elem(&1, 1))}, scope, found.calls)}
-        Enum.reduce(defining, found, fn {_key, body}, found -> statements(block(body), scope, found) end)
+        # Clauses in a block and those outside of it do not stand together.
+        Enum.reduce(defining, found, fn {_key, body}, found ->
+          %{statements(block(body), scope, %{found | last: nil}) | last: nil}
+        end)
     end
   end
 

@@ -1,0 +1,1 @@
+"""Exercises that we write ourselves: drawn from families, composed by type, verified by running them."""

@@ -1,12 +1,18 @@
 #!/bin/sh
-# From nothing to annotated shards and a knowledge graph: sh runs/corpus.sh DIR [exercises, 50000 if not said]
+# From nothing to annotated shards and a knowledge graph:
+#
+#     sh runs/corpus.sh DIR                             # Debian's corpus, and 18,000 programs of our own
+#     sh runs/corpus.sh DIR 500 folder ~/my_project     # another source of `data collect`, 500 programs
 #
 # Every step keeps what it has done and goes on there when this is run again. Credo and Sobelow are needed for the labels
 # (docs/TOOLCHAIN.md); without them the corpus has all but those.
 set -eu
 
-out=${1:?usage: sh runs/corpus.sh DIR [exercises]}
-exercises=${2:-50000}
+out=${1:?usage: sh runs/corpus.sh DIR [programs [source ...]]}
+programs=${2:-18000}
+shift
+[ $# -eq 0 ] || shift
+[ $# -gt 0 ] || set -- debian
 coder=${ELIXIR_CODER:-elixir-coder}
 
 # One step: the folder that comes of it, and the words of the command. A folder that is whole is not made again.
@@ -17,13 +23,13 @@ step() {
 }
 
 mkdir -p "$out"
-[ -e "$out/collected/dataset_info.json" ] || $coder data collect debian --out "$out/collected"
+[ -e "$out/collected/dataset_info.json" ] || $coder data collect "$@" --out "$out/collected" --resume
 step clean clean "$out/collected"
 step files duplicates "$out/clean"
 step parts extract "$out/files"
 step pairs pair "$out/files"
-step synthetic synthesize --count "$exercises" --seed 0
-if $coder data label --help >/dev/null 2>&1 && [ "${ELIXIR_CODER_CREDO:-}" ] && [ "${ELIXIR_CODER_SOBELOW:-}" ]; then
+step synthetic synthesize --count "$programs" --seed 0
+if [ "${ELIXIR_CODER_CREDO:-}" ] && [ "${ELIXIR_CODER_SOBELOW:-}" ]; then
     step labelled label "$out/parts"
     step violations inject "$out/files"
     parts=$out/labelled

@@ -258,6 +258,9 @@ _POINTLESS |= {
     ("shares", "map_size"),
     ("map_values", "map_size"),
 }
+_POINTLESS |= {
+    ("with_index", each) for each in ("frequencies", "uniq", "dedup", "to_set", "duplicates", "has_duplicates")
+}
 _POINTLESS |= {("snake", "numbers_in"), ("group_by", "map_sum"), ("squeeze", "words"), ("squeeze", "count_words")}
 _POINTLESS |= {
     ("reverse_words", "count_words"),

@@ -11,9 +11,11 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from elixir_coder.data.split import SPLITS
+from elixir_coder.example import Example
 
 _TOKEN = re.compile(
     r'"""(?:.|\n)*?"""|~\w(?:/(?:\\.|[^/\\])*/\w*|\([^)]*\)|\[[^\]]*\]|"[^"]*")|"(?:\\.|[^"\\])*"|#[^\n]*'
@@ -126,3 +128,63 @@ class Entropy:
 
 def hash_of(words: Iterable[str]) -> int:
     return int.from_bytes(hashlib.blake2b(" ".join(words).encode(), digest_size=8).digest(), "big")
+
+
+class Diversity:
+    """Figures of a stream of examples: how many there are of what, and how different they are."""
+
+    def __init__(self) -> None:
+        self.kinds: Counter[str] = Counter()
+        self.families: Counter[str] = Counter()
+        self.difficulties: Counter[int] = Counter()
+        self.operations: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.splits: dict[str, set[str]] = {}
+        self._combinations: set[int] = set()
+        self._programs: set[str] = set()
+        self._instructions: set[int] = set()
+        self._pairs: set[tuple[str, int]] = set()
+        self._tests: set[int] = set()
+        self._trigrams = Entropy(3)
+        self._words = Entropy(1)
+
+    def add(self, example: Example, split: str) -> None:
+        """Count one example of a split."""
+        self.kinds[example.kind] += 1
+        self.families[example.path.partition("/")[0]] += 1
+        self.difficulties[example.difficulty] += 1
+        self.operations.update(example.operations)
+        if example.injected:
+            self.faults[example.injected] += 1
+        self.splits.setdefault(split, set()).add(shape(example.code))
+        program, instruction = identity(example.code), hash_of([example.instruction])
+        if instruction not in self._instructions:
+            self._words.add(example.instruction)
+            self._trigrams.add(example.instruction)
+        self._combinations.add(hash_of(example.operations))
+        self._programs.add(program)
+        self._instructions.add(instruction)
+        self._pairs.add((program, instruction))
+        self._tests.add(hash_of([example.tests]))
+
+    def __str__(self) -> str:
+        shapes = set().union(*self.splits.values()) if self.splits else set()
+        shared = sum(len(each) for each in self.splits.values()) - len(shapes)
+        lines = [
+            f"items: {self.kinds.total():,} ({_counts(self.kinds)}), {self.faults.total():,} with a faulty program",
+            f"distinct: {len(self._programs):,} programs, {len(shapes):,} shapes ({shared} in two splits), "
+            f"{len(self._instructions):,} instructions, {len(self._pairs):,} programs with instruction, "
+            f"{len(self._tests):,} test modules",
+            f"operations: {len(self.operations):,} different, {len(self._combinations):,} combinations",
+            f"words of the instructions: {self._words.bits:.2f} bits a word, {self._trigrams.bits:.2f} a trigram "
+            f"({self._trigrams.distinct:,} of {self._trigrams.total:,} trigrams are distinct)",
+            f"difficulty: {_counts(dict(sorted(self.difficulties.items())))}",
+            f"families: {_counts(self.families)}",
+            f"faults: {_counts(self.faults)}",
+        ]
+        return "\n".join(lines)
+
+
+def _counts(counts: Mapping[Any, int]) -> str:
+    ordered = counts.most_common() if isinstance(counts, Counter) else counts.items()
+    return ", ".join(f"{name} {count:,}" for name, count in ordered)

@@ -74,7 +74,8 @@ class Draft:
     """One exercise before it is verified.
 
     family: of exercises, e.g. `pipelines`. name: `Module.function/arity`. operations: what the program is made of, in
-    the order of the program. instructions: the same request in several phrasings. code: the idiomatic reference, a
+    the order of the program. instructions: the same request in several phrasings, of which variants get the last ones;
+    these ask for no style that only the reference has. code: the idiomatic reference, a
     whole module with @doc, @spec and, where the function is pure, a doctest. variants: other idiomatic programs that
     pass the same tests. tests: a whole ExUnit module. explanation: what the code does and why, in plain words.
     broken, ambiguity, follow_ups: as above. difficulty: 1 (plain) to 5.

@@ -21,6 +21,7 @@ from elixir_coder.data.synthesis.phrasing import (
     given_words,
     imperative,
     instructions,
+    is_clear,
     sequence,
     third,
     verbs_of,
@@ -48,7 +49,7 @@ _GENERAL = {
     "float": ["compute", "measure", "ratio"],
     "option": ["pick", "choose", "best", "lookup"],
     "tuple": ["split", "divide", "bounds"],
-    "set": ["collect", "members"],
+    "set": ["collect", "distinct"],
 }
 
 # What people write who come from other languages, or from memory.
@@ -302,7 +303,7 @@ def tests_of(
             )
     for call in edges:
         name = (
-            rng.choice(["handles an empty list", "with an empty list", "gives a value for no elements"])
+            rng.choice(["handles an empty list", "with an empty list", "works without elements"])
             if "[]" in call
             else "handles an empty map"
         )
@@ -320,7 +321,7 @@ def _assert(said: str, call: str) -> str:
 def _test_name(rng: random.Random, chain: Chain) -> str:
     phrase = worded(chain, chain.end.phrase).replace("`", "")
     verbs = worded(chain, sequence([third(verb) for verb in verbs_of(chain, rng)], rng)).replace("`", "")
-    names = [name for name in (f"returns {phrase}", verbs) if len(name) < 100]
+    names = [name for name in ([f"returns {phrase}"] if is_clear(chain) else []) + [verbs] if len(name) < 100]
     return rng.choice(names) if names else "returns what is asked for"
 
 

@@ -82,8 +82,8 @@ def sequence(parts: Sequence[str], rng: random.Random) -> str:
     """Clauses in the order in which they happen."""
     if len(parts) == 1:
         return parts[0]
-    if len(parts) == 2 and "," in parts[0]:
-        return f"{parts[0]}, {rng.choice(['then', 'and then'])} {parts[1]}"
+    if any("," in part for part in parts[:-1]):
+        return ", then ".join(parts)
     if len(parts) == 2:
         return f"{parts[0]}{rng.choice([' and ', ', then ', ' and then '])}{parts[1]}"
     last = rng.choice([" and ", ", and finally ", " and then ", ", and then "])
@@ -141,7 +141,7 @@ def verbs_of(chain: Chain, rng: random.Random) -> list[str]:
 def documentation(chain: Chain, rng: random.Random) -> str:
     """The first sentence of the function's documentation."""
     phrase = worded(chain, chain.end.phrase)
-    if len(phrase) < 110 and rng.random() < 0.6:
+    if len(phrase) < 110 and is_clear(chain) and rng.random() < 0.6:
         return wrapped(f"Returns {phrase}.")
     return wrapped(capital(worded(chain, sequence([third(verb) for verb in verbs_of(chain, rng)], rng))) + ".")
 
@@ -207,9 +207,9 @@ def instructions(
         if text is None:
             continue
         text = worded(chain, text)
-        if (style not in ("pipe", "named") and rng.random() < 0.75) or (
-            style in ("pipe", "named") and rng.random() < 0.04
-        ):
+        # The last two ask for no style: they also stand over programs that are written in another one.
+        asks = rng.random() < (0.04 if style in ("pipe", "named") else 0.75)
+        if asks and len(found) < wanted - 2:
             text = (
                 f"{text.rstrip()} {rng.choice(_ASKS_STYLE[style])}"
                 if "```" not in text and "\n" not in text
@@ -241,7 +241,18 @@ def _imperatives(chain: Chain, rng: random.Random) -> str:
 
 
 def _short_phrase(chain: Chain) -> str | None:
-    return chain.end.phrase if len(chain.end.phrase) < 130 else None
+    """The result as a noun phrase, where that is short and says what comes first."""
+    return chain.end.phrase if len(chain.end.phrase) < 130 and is_clear(chain) else None
+
+
+def is_clear(chain: Chain) -> bool:
+    """Not `the digits of the salaries in reverse order`: which of them are reversed?"""
+    trails = False
+    for step in chain.steps:
+        if trails and step.kind in ("map", "value"):
+            return False
+        trails = trails or (step.kind == "plain" and step.phrase.startswith(step.before.phrase))
+    return True
 
 
 def _plain(chain: Chain, rng: random.Random, name: str, full: str, module: str, function: str) -> str:
@@ -384,7 +395,11 @@ def explanation(chain: Chain, rng: random.Random, *, function: str, style: str, 
     """empty: the call with an empty list, whose value is told; "" for none."""
     name = f"`{function}/{len(chain.names)}`"
     phrase = worded(chain, chain.end.phrase)
-    parts = [f"{name} returns {phrase}." if len(phrase) < 130 else f"{name} {worded(chain, _thirds(chain, rng))}."]
+    parts = [
+        f"{name} returns {phrase}."
+        if len(phrase) < 130 and is_clear(chain)
+        else f"{name} {worded(chain, _thirds(chain, rng))}."
+    ]
     if style in ("pipe", "named", "stream"):
         why = [worded(chain, step.why) for step in chain.steps if step.why]
         if style == "stream":

@@ -227,7 +227,8 @@ def _exercises(draft: Draft, main: _Set, split: str, dropped: Counter[str]) -> I
             diagnosis=diagnosis,
             injected=kind,
         )
-    for instruction, code in zip(instructions[num_of_reference:], variants):
+    # From the end: the first phrasings may ask for the style of the reference.
+    for instruction, code in zip(reversed(instructions[num_of_reference:]), variants):
         yield _example(draft, code, kind="exercise", instruction=instruction, tests=main.tests)
 
 

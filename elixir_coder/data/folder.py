@@ -52,9 +52,7 @@ class FolderSource:
         """A project's files."""
         wanted = Wanted(self.suffixes)
         files = folder_files(self.folder / reference.key, wanted)
-        return Project(
-            package=reference.package, version=reference.version, files=files, dropped=dict(+wanted.dropped)
-        )
+        return Project(package=reference.package, version=reference.version, files=files, dropped=dict(+wanted.dropped))
 
 
 class ProjectSource:
@@ -88,9 +86,7 @@ class ProjectSource:
             for name in OWN_FOLDERS:
                 found = folder_files(project / name, wanted) if (project / name).is_dir() else {}
                 files.update({(inside / name / path).as_posix(): content for path, content in found.items()})
-        return Project(
-            package=reference.package, version=reference.version, files=files, dropped=dict(+wanted.dropped)
-        )
+        return Project(package=reference.package, version=reference.version, files=files, dropped=dict(+wanted.dropped))
 
 
 def folder_files(folder: Path, wanted: Wanted) -> Files:

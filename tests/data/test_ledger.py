@@ -36,9 +36,7 @@ class Shelf:
         if reference.package in self.failing:
             raise self.failing[reference.package]
         files = {"LICENSE": LICENCE, "lib/a.ex": module(reference.package.title()), "lib/same.ex": module("Same")}
-        return Project(
-            package=reference.package, version="1.0", files=files, url=f"https://host/o/{reference.package}"
-        )
+        return Project(package=reference.package, version="1.0", files=files, url=f"https://host/o/{reference.package}")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

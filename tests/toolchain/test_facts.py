@@ -94,7 +94,8 @@ def test_what_a_module_says_of_itself(modules):
 
 
 def test_one_text_may_be_several_modules(toolchain):
-    code = "defimpl P, for: [A, Integer] do\n  def f(x), do: x\n\n  defmodule In do\n  end\nend\n\ndefmodule Elixir do\nend\n"
+    code = "defimpl P, for: [A, Integer] do\n  def f(x), do: x\n  defmodule In do\n  end\nend\n"
+    code += "defmodule Elixir do\nend\n"
     found = [(each.name, each.target, len(each.functions)) for each in toolchain.facts(code).modules]
     assert found == [("P.A", "A", 1), ("P.Integer", "Integer", 1), ("P.A.In", "", 0), ("Elixir", "", 0)]
 

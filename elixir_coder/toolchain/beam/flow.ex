@@ -95,10 +95,7 @@ defmodule ElixirCoder.Worker.Flow do
   # What `with` and `for` bind they bind for their own blocks, and one after the other.
   defp used({form, _, args}, state) when form in [:with, :for] and is_list(args) do
     in_a_scope(state, fn state ->
-      Enum.reduce(args, {[], state}, fn arg, {all, state} ->
-        {more, state} = if blocks?(arg), do: within([arg], [], state), else: generator(arg, state)
-        {all ++ more, state}
-      end)
+      gather(args, state, &if(blocks?(&1), do: within([&1], [], &2), else: generator(&1, &2)))
     end)
   end
 
@@ -127,12 +124,7 @@ defmodule ElixirCoder.Worker.Flow do
     {[position], state}
   end
 
-  defp use_all(list, state) do
-    Enum.reduce(list, {[], state}, fn each, {all, state} ->
-      {more, state} = used(each, state)
-      {all ++ more, state}
-    end)
-  end
+  defp use_all(list, state), do: gather(list, state, &used/2)
 
   defp used_in(node, state), do: node |> used(state) |> elem(1)
 
@@ -150,44 +142,43 @@ defmodule ElixirCoder.Worker.Flow do
   end
 
   # for <<c <- text>>
-  defp generator({:<<>>, _, parts}, state) do
-    Enum.reduce(parts, {[], state}, fn part, {all, state} ->
-      {more, state} = generator(part, state)
-      {all ++ more, state}
-    end)
-  end
+  defp generator({:<<>>, _, parts}, state), do: gather(parts, state, &generator/2)
 
   defp generator({:__block__, _, [literal]}, state), do: used(literal, state)
   defp generator(other, state), do: used(other, state)
 
   # Blocks whose clauses, if there are any, match what comes from `sources`.
   defp within(blocks, sources, state) do
-    Enum.reduce(List.flatten(blocks), {[], state}, fn
-      {{:__block__, _, [key]}, [{:->, _, _} | _] = clauses}, {all, state} ->
-        {more, state} = clauses_of(clauses, if(key in [:do, :else], do: sources, else: []), state)
-        {all ++ more, state}
+    gather(List.flatten(blocks), state, fn
+      {{:__block__, _, [key]}, [{:->, _, _} | _] = clauses}, state ->
+        clauses_of(clauses, if(key in [:do, :else], do: sources, else: []), state)
 
-      {_key, body}, {all, state} ->
-        {more, state} = in_a_scope(state, &used(body, &1))
-        {all ++ more, state}
+      {_key, body}, state ->
+        in_a_scope(state, &used(body, &1))
 
-      other, {all, state} ->
-        {more, state} = used(other, state)
-        {all ++ more, state}
+      other, state ->
+        used(other, state)
     end)
   end
 
   defp clauses_of(clauses, sources, state) do
-    Enum.reduce(clauses, {[], state}, fn
-      {:->, _, [patterns, body]}, {all, state} ->
-        {more, state} =
-          in_a_scope(state, fn state -> used(body, Enum.reduce(patterns, state, &bind(&1, sources, &2))) end)
+    gather(clauses, state, fn
+      {:->, _, [patterns, body]}, state ->
+        in_a_scope(
+          state,
+          &used(body, Enum.reduce(patterns, &1, fn pattern, state -> bind(pattern, sources, state) end))
+        )
 
-        {all ++ more, state}
+      other, state ->
+        used(other, state)
+    end)
+  end
 
-      other, {all, state} ->
-        {more, state} = used(other, state)
-        {all ++ more, state}
+  # What `function` finds used in one after the other.
+  defp gather(list, state, function) do
+    Enum.reduce(list, {[], state}, fn each, {all, state} ->
+      {more, state} = function.(each, state)
+      {all ++ more, state}
     end)
   end
 

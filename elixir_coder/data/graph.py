@@ -499,8 +499,8 @@ def add_parser(subparsers: Any) -> None:
         parser.add_argument("--added", default="", metavar="DATE", help="what to note as the date")
 
     archive = command("archive", run_archive, "take a version out of what is queried, and keep it")
-    archive.add_argument("package", metavar="PACKAGE")
-    archive.add_argument("version", metavar="VERSION")
+    archive.add_argument("package", metavar="PACKAGE", help="its name")
+    archive.add_argument("version", metavar="VERSION", help="as `graph stats` shows it")
     instead = archive.add_mutually_exclusive_group()
     instead.add_argument("--restore", action="store_true", help="bring it back instead")
     instead.add_argument("--remove", action="store_true", help="forget it instead")
@@ -541,9 +541,9 @@ def add_parser(subparsers: Any) -> None:
         "--max_chars", type=int, default=MAX_CHARS, metavar="N", help=f"of the text (default: {MAX_CHARS})"
     )
     dump = command("dump", run_dump, "write the graph as gzipped N-Quads")
-    dump.add_argument("file", type=Path, metavar="FILE")
+    dump.add_argument("file", type=Path, metavar="FILE", help="is written anew")
     load = command("load", run_load, "read what `graph dump` wrote into an empty graph")
-    load.add_argument("file", type=Path, metavar="FILE")
+    load.add_argument("file", type=Path, metavar="FILE", help="what `graph dump` wrote")
 
 
 def run_build(args: argparse.Namespace) -> int:

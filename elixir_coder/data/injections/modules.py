@@ -31,6 +31,38 @@ def no_moduledoc(piece: Piece, random: Random) -> Fault | None:
 
 
 @rule(
+    "Readability.ModuleDoc",
+    "`$module`, inside of another module, has no `@moduledoc`; say what it is for, or write `@moduledoc false`.",
+    "Nothing tells what `$module` is for. Begin it with a `@moduledoc`.",
+    takes=_MODULE,
+    made=True,
+)
+def inner_module_without_doc(piece: Piece, random: Random) -> Fault | None:
+    words = Words(piece, random)
+    name = words["Item"] + random.choice(("", "Entry", "Options", "Store", "State"))
+    docs = (
+        "One ITEM with its FIELD.",
+        "Keeps what is known of an ITEM.",
+        "Settings of an ITEM.",
+        "The FIELD of each ITEM.",
+    )
+    doc = random.choice(docs).replace("ITEM", words["item"]).replace("FIELD", words["field"])
+    item, one, two = words["item"], words["field"], words["field2"]
+    shapes = (
+        f"defstruct [:{one}, :{two}]",
+        f"def {words['verb']}({item}), do: {item}.{one}",
+        f"@type t :: %{{{one}: term()}}\n\n  def new({one}), do: %{{{one}: {one}}}",
+    )
+    body = random.choice(shapes)
+    seed = random.random()
+    code, before = (
+        with_helper(piece, f"defmodule {name} do\n{head}  {body}\nend", Random(seed))
+        for head in (f'  @moduledoc "{doc}"\n\n', "")
+    )
+    return Fault(code=code, before=before, names={"module": name})
+
+
+@rule(
     "Readability.Specs",
     "`$function` is public and has no `@spec`; write down what it takes and gives.",
     "Callers of `$function` learn its types from nowhere. Add a `@spec`.",

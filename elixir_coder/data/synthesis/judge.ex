@@ -3,7 +3,7 @@ defmodule ElixirCoder.Synthesis.Judge do
   Runs many drafts of exercises in one job of the toolchain, one after the other, and says of each what came of it.
 
   A draft's tests are compiled once; its programs take their turns under the same module name, so a test calls
-  whichever is there. Lines in and out: a number, a word, and texts in Base64.
+  whichever is there. What comes in are lines of a number, a word, and texts in Base64.
   """
 
   # Far more than any of these programs needs, so that a busy machine changes no verdict.
@@ -13,8 +13,7 @@ defmodule ElixirCoder.Synthesis.Judge do
     Code.compiler_options(ignore_module_conflict: true, debug_info: false)
     # A tenth less time; what these programs do does not depend on it.
     System.put_env("ERL_COMPILER_OPTIONS", "[no_ssa_opt, no_copt, no_postopt]")
-    lines = for draft <- read(drafts), line <- judge(draft), do: line
-    packed = lines |> Enum.intersperse("\n") |> :zlib.gzip() |> Base.encode64()
+    packed = for(draft <- read(drafts), record <- judge(draft), do: record) |> :zlib.gzip() |> Base.encode64()
     # What the process of the job itself prints is thrown away.
     Task.await(Task.async(fn -> IO.write(["<judged>", packed, "</judged>"]) end), :infinity)
   end
@@ -31,7 +30,12 @@ defmodule ElixirCoder.Synthesis.Judge do
     lines
     |> Enum.chunk_while([], &sets/2, fn set -> {:cont, Enum.reverse(set), []} end)
     |> Enum.flat_map(&judge_set/1)
-    |> Enum.map(fn {word, texts} -> Enum.join([id, word | Enum.map(texts, &Base.encode64/1)], " ") end)
+    |> Enum.map(fn {word, texts} -> record(id, word, texts) end)
+  end
+
+  # Sizes first, then the texts as they are, which packs twice as well as texts that are packed one by one.
+  defp record(id, word, texts) do
+    [Enum.join([id, word | Enum.map(texts, &byte_size/1)], " "), "\n", texts]
   end
 
   # A set begins with its reference: the draft itself, each reading of an ambiguous one, each follow-up.
@@ -242,7 +246,7 @@ defmodule ElixirCoder.Synthesis.Judge do
       max_cases: 1,
       max_failures: 1,
       colors: [enabled: false],
-      capture_log: true,
+      capture_log: false,
       judge: self()
     )
 

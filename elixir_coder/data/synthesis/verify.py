@@ -40,7 +40,7 @@ _OUTPUT = re.compile(r"<judged>(.*)</judged>", re.DOTALL)
 _TIMEOUT_S = 1_800.0  # of one job; a draft alone has a tenth
 _MAX_EXERCISES = 3
 _MAX_CODE = 6_000  # characters: longer than anything a family writes on purpose
-_SPEC = re.compile(r"^\s*(@spec .*(?:\n\s{8,}.*)*)", re.MULTILINE)
+_SPEC = re.compile(r"^\s*@spec (.*(?:\n\s{8,}.*)*)", re.MULTILINE)
 
 Line = tuple[str, ...]
 
@@ -95,7 +95,7 @@ class Verifier:
         timeout_s = _TIMEOUT_S if len(drafts) > 1 else _TIMEOUT_S / 10
         result, _ = self._toolchain.submit("test", args, evaluates=True, timeout_s=timeout_s)
         if match := _OUTPUT.search(str(result.get("output", ""))):
-            return _read(gzip.decompress(base64.b64decode(match[1])).decode(), len(drafts))
+            return _read(gzip.decompress(base64.b64decode(match[1])), len(drafts))
         if len(drafts) == 1:
             return [{}]
         half = (len(drafts) + 1) // 2
@@ -138,13 +138,18 @@ def _lines(number: int, draft: Draft) -> Iterator[str]:
         yield from one_set(f"follow_up{at}", follow_up.code, follow_up.tests, {"reply": follow_up.reply}, [])
 
 
-def _read(text: str, num_drafts: int) -> list[dict[str, _Set]]:
+def _read(packed: bytes, num_drafts: int) -> list[dict[str, _Set]]:
     judged: list[dict[str, _Set]] = [defaultdict(_Set) for _ in range(num_drafts)]
-    for line in text.split("\n"):
-        if not line:
-            continue
-        number, word, *packed = line.split(" ")
-        name, *texts = (base64.b64decode(each).decode() for each in packed)
+    at = 0
+    while at < len(packed):
+        end = packed.index(b"\n", at)
+        number, word, *sizes = packed[at:end].decode().split(" ")
+        at = end + 1
+        found = []
+        for size in map(int, sizes):
+            found.append(packed[at : at + size].decode())
+            at += size
+        name, *texts = found
         one = judged[int(number)][name]
         match word:
             case "reference":

@@ -81,7 +81,7 @@ def test_expected_values_are_what_the_reference_gives(verifier: Verifier):
     assert first.explanation == "Of none it is 0."
     assert "assert Scores.total([1, 2, 4]) == 7\n" in first.tests  # formatted, too
     assert "iex> Scores.total([1, 2])\n      3\n" in first.code
-    assert first.specs == ("@spec total([integer()]) :: integer()",)
+    assert first.specs == ("total([integer()]) :: integer()",)
 
 
 def test_only_faults_that_fail_are_kept(verifier: Verifier):

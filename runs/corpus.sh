@@ -1,7 +1,7 @@
 #!/bin/sh
 # From nothing to annotated shards and a knowledge graph:
 #
-#     sh runs/corpus.sh DIR                             # Debian's corpus, and 18,000 programs of our own
+#     sh runs/corpus.sh DIR                             # Debian's corpus, and 14,000 programs of our own
 #     sh runs/corpus.sh DIR 500 folder ~/my_project     # another source of `data collect`, 500 programs
 #
 # Every step keeps what it has done and goes on there when this is run again. Credo and Sobelow are needed for the labels
@@ -9,7 +9,7 @@
 set -eu
 
 out=${1:?usage: sh runs/corpus.sh DIR [programs [source ...]]}
-programs=${2:-18000}
+programs=${2:-14000}
 shift
 [ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- debian

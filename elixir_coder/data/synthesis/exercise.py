@@ -562,6 +562,11 @@ def _ambiguity(rng: random.Random, plan: Plan) -> Ambiguity | None:
     verb, question, answers = fact
     verbs = verbs_of(chain, rng)
     verbs[at] = verb
+    # A name such as `descending_scores` would say what the instruction leaves open.
+    kind = _GENERAL.get(chain.end.type.name, ["compute"])[0]
+    function = kind if kind.endswith("?") else f"{kind}_{identifier(chain.start.element.plural)}"
+    calls = [_renamed_call(call, frame, function) for call in _few(plan)]
+    frame = replace(frame, function=function)
     name = f"{frame.function}/{len(chain.names)}"
     asked = sequence([imperative(each) for each in verbs], rng)
     thirds = sequence([third(each) for each in verbs], rng)
@@ -579,12 +584,12 @@ def _ambiguity(rng: random.Random, plan: Plan) -> Ambiguity | None:
         codes = [code if number == at else step.code for number, step in enumerate(chain.steps)]
         told = worded(chain, f"{capital(thirds)}. {answer if len(answer) > 12 else ''}".strip())
         # Only the calls differ from reading to reading, so each shows what it gives for the first of them.
-        own = replace(frame, documentation=wrapped(told), examples=plan.calls[:1], has_spec=has_spec)
+        own = replace(frame, documentation=wrapped(told), examples=tuple(calls[:1]), has_spec=has_spec)
         readings.append(
             Reading(
                 answer=worded(chain, answer).replace('`"', '"').replace('"`', '"'),
                 code=render.pipe(chain, own, codes),
-                tests=tests_of(rng, None, chain, own, _few(plan), what=_named(chain, thirds, answer)),
+                tests=tests_of(rng, None, chain, own, calls, what=_named(chain, thirds, answer)),
             )
         )
     return Ambiguity(instruction=worded(chain, instruction), question=worded(chain, question), readings=tuple(readings))

@@ -189,13 +189,22 @@ def _example(draft: Draft, code: str, **fields: object) -> Example:
         "source": PACKAGE,
         "test_type": "exunit",
     }
-    common |= {"name": draft.name, "operations": draft.operations, "difficulty": draft.difficulty}
+    common |= {"name": _name_in(draft.name, code), "operations": draft.operations, "difficulty": draft.difficulty}
     return Example.of(
         code,
         path=f"{draft.family}/{digest}.ex",
         specs=tuple(re.sub(r"\s+", " ", each) for each in _SPEC.findall(code)),
         **common | fields,
     )
+
+
+def _name_in(name: str, code: str) -> str:
+    """The draft's name, or its module's where a reading or a follow-up calls the function otherwise."""
+    module, _, function = name.rpartition(".")
+    called = function.partition("/")[0]
+    if "/" not in function or re.search(rf"\bdef {re.escape(called)}(?![\w?!])", code):
+        return name
+    return module
 
 
 def _exercises(draft: Draft, main: _Set, split: str, dropped: Counter[str]) -> Iterator[Example]:

@@ -210,9 +210,7 @@ def map_by(rng: random.Random, state: State, marks: Marks) -> Step | None:
     call = "Enum.map({})"
     code, others = _calls(rng, call, mapping, element)
     after_element = element_after(mapping, element)
-    phrase = "the " + mapping.noun.replace("{n}", state.phrase)
-    if mapping.noun.startswith("{n}"):
-        phrase = mapping.noun.replace("{n}", state.phrase)
+    phrase = _phrase_of(mapping, state)
     after = State(
         type=Type("list", (mapping.to,)),
         element=after_element,
@@ -246,6 +244,17 @@ def map_by(rng: random.Random, state: State, marks: Marks) -> Step | None:
         if mapping.open_fact
         else None,
     )
+
+
+def _phrase_of(mapping: Mapping, state: State) -> str:
+    """The results of a mapping: `the squares of the scores`, `the reversed names`, `the names in upper case`."""
+    adjective, _, noun = mapping.noun.partition(" ")
+    if noun == "{n}":
+        return (
+            f"the {adjective} {state.element.plural}" if state.is_plain else f"the {adjective} forms of {state.phrase}"
+        )
+    words = mapping.noun.replace("{n}", state.phrase)
+    return words if mapping.noun.startswith("{n}") else f"the {words}"
 
 
 def _article(word: str) -> str:

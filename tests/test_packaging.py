@@ -62,6 +62,26 @@ def test_every_module_that_is_installed_exists():
     assert {f"{name}.py" for name in modules} == {path.name for path in ROOT.glob("*_elixir_coder.py")}
 
 
+def test_an_install_has_every_file_of_the_package():
+    data = {package: globs.replace("\n", ",") for package, globs in SETUP["options.package_data"].items()}
+    installed = {
+        path
+        for package, globs in data.items()
+        for glob in globs.split(",")
+        for path in (ROOT / package.replace(".", "/")).glob(glob.strip())
+    }
+    folders = {path.parent for path in (ROOT / "elixir_coder").rglob("*.py")}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+    others = {
+        path
+        for path in (ROOT / "elixir_coder").rglob("*")
+        if path.is_file()
+        and path.suffix not in (".py", ".pyc")
+        and not any(part.startswith((".", "__pycache__")) for part in path.relative_to(ROOT).parts)
+    }
+    assert sorted(map(str, others - installed)) == []
+
+
 def test_help_names_every_target_of_the_makefile():
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)[1].split()
     steps = {"help", "base", "dev", "system"}

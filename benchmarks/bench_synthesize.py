@@ -59,7 +59,7 @@ def main() -> None:
     args = parser.parse_args()
 
     plan = Plan(args.drafts, args.seed, list(all_families()))
-    jobs = [job for job, _ in islice(plan.drawn(), args.drafts)]
+    jobs = list(islice(plan.drawn(), args.drafts))
     started = time.perf_counter()
     drafts = [draft_of(job, args.seed) for job in jobs]
     draw_ms = (time.perf_counter() - started) / len(drafts) * 1000

@@ -11,7 +11,7 @@ import argparse
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from elixir_coder.data.steps import StepReport, add_step_arguments, produce
 from elixir_coder.data.synthesis.diversity import Diversity, identity, shape, split_of
 from elixir_coder.data.synthesis.draft import Draft
 from elixir_coder.data.synthesis.families import all_families
-from elixir_coder.data.synthesis.verify import VERSION, Verifier
+from elixir_coder.data.synthesis.verify import VERSION, Verifier, examples_of
 from elixir_coder.errors import RecipeError
 from elixir_coder.example import Example
 
@@ -53,6 +53,7 @@ class Job:
 
     family: str
     number: int
+    split: str = SPLITS[0]
 
 
 class Plan:
@@ -68,9 +69,10 @@ class Plan:
 
     def jobs(self, split: str) -> Iterator[Job]:
         """The jobs of a split, in the order in which they were drawn."""
-        return (job for job, its_split in self.drawn() if its_split == split)
+        return (job for job in self.drawn() if job.split == split)
 
-    def drawn(self) -> Iterator[tuple[Job, str]]:
+    def drawn(self) -> Iterator[Job]:
+        """All jobs, in the order in which they were drawn."""
         seen: set[bytes] = set()
         shapes: Counter[bytes] = Counter()
         taken = 0
@@ -90,7 +92,7 @@ class Plan:
                 seen.add(key)
                 shapes[bytes.fromhex(of_shape)] += 1
                 taken += 1
-                yield job, split_of(of_shape)
+                yield replace(job, split=split_of(of_shape))
 
 
 class Jobs:
@@ -111,7 +113,16 @@ class Synthesize:
         self._verifier = Verifier()
 
     def __call__(self, jobs: list[Any], dropped: Counter[str]) -> list[Example]:
-        return self._verifier.examples([draft_of(job, self._seed) for job in jobs], dropped)
+        drafts = [draft_of(job, self._seed) for job in jobs]
+        found: list[Example] = []
+        for job, draft, judged in zip(jobs, drafts, self._verifier.judge(drafts)):
+            examples = examples_of(draft, judged, dropped)
+            # The formatter rewrites `not x in y` and the like, and with that, rarely, the shape.
+            if examples and split_of(shape(examples[0].code)) != job.split:
+                dropped["reference: shape of another split"] += 1
+            else:
+                found += examples
+        return found
 
     def close(self) -> None:
         self._verifier.close()

@@ -44,6 +44,8 @@ def tokens_of(code: str, *, shape: bool) -> list[str]:
     for token in _TOKEN.findall(code):
         if token.startswith("#") and len(token) > 1 and not before.endswith('"'):
             continue
+        if shape and token in "()":
+            continue  # the formatter takes some away, and a shape is the same before and after it
         first = token[0]
         written = token
         if first in '"~' or first.isdigit():

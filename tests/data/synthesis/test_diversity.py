@@ -48,6 +48,10 @@ def test_what_a_program_does_matters_to_its_shape(old: str, new: str):
     assert shape(CODE.replace(old, new)) != shape(CODE)
 
 
+def test_the_formatter_does_not_change_a_shape():
+    assert shape("def f(a), do: Enum.map(a, &(&1.b))") == shape("def f(a), do: Enum.map(a, & &1.b)")
+
+
 def test_which_variable_is_used_matters():
     one = "defmodule A do\n  def f(a, b), do: a - b\nend\n"
     assert shape(one) != shape(one.replace("a - b", "b - a"))

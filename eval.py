@@ -40,7 +40,7 @@ from elixir_coder.evaluation.saved import SavedRows
 from elixir_coder.evaluation.writing import Written
 from elixir_coder.example import Example
 from elixir_coder.tasks.complete import Complete
-from elixir_coder.tasks.window import MIN_SOURCE_LENGTH, MIN_TARGET_LENGTH, SpecialTokens
+from elixir_coder.tasks.row import MIN_SOURCE_LENGTH, MIN_TARGET_LENGTH, SpecialTokens
 from elixir_coder.toolchain.toolchain import Toolchain
 from elixir_coder.training.batches import Corpus
 from elixir_coder.training.state import read_progress

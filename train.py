@@ -30,7 +30,8 @@ from elixir_coder.recipe import TrainRecipe
 from elixir_coder.tasks.complete import Complete
 from elixir_coder.tasks.denoise import Denoise
 from elixir_coder.tasks.infill import Infill
-from elixir_coder.tasks.window import MIN_SOURCE_LENGTH, MIN_TARGET_LENGTH, SpecialTokens, Task
+from elixir_coder.tasks.row import MIN_SOURCE_LENGTH, MIN_TARGET_LENGTH, SpecialTokens
+from elixir_coder.tasks.window import WindowTask
 from elixir_coder.training import state
 from elixir_coder.training.batches import Batches, Corpus, dropout_seed
 from elixir_coder.training.journal import Journal, hardware
@@ -176,7 +177,7 @@ def build_batches(recipe: TrainRecipe, tokenizer: PreTrainedTokenizerBase, num_p
         )
     special = SpecialTokens.of(tokenizer)
     lengths = {"source_length": recipe.source_length, "target_length": recipe.target_length}
-    tasks: dict[Task, float] = {
+    tasks: dict[WindowTask, float] = {
         Denoise(special, **lengths): recipe.denoise,
         Infill(special, **lengths): recipe.infill,
         Complete(special, **lengths): recipe.complete,

@@ -20,7 +20,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from elixir_coder.errors import InputError
 from elixir_coder.example import Example
 from elixir_coder.tasks.complete import Complete
-from elixir_coder.tasks.window import Pair, SpecialTokens, Window
+from elixir_coder.tasks.row import Row, SpecialTokens
+from elixir_coder.tasks.window import Window
 from elixir_coder.training.batches import IGNORED, Corpus, collate
 
 
@@ -79,7 +80,7 @@ def file_bits(
     return bits
 
 
-def pieces(corpus: Corpus, task: Complete) -> Iterator[tuple[int, Pair]]:
+def pieces(corpus: Corpus, task: Complete) -> Iterator[tuple[int, Row]]:
     """Every piece of every file with the file's number; each token, and each file's end, is predicted once."""
     step = task.target_length - 1  # one short of the limit, so that the file's end fits into its last piece
     for number, (first, last) in enumerate(zip(corpus.starts, corpus.starts[1:])):
@@ -88,7 +89,7 @@ def pieces(corpus: Corpus, task: Complete) -> Iterator[tuple[int, Pair]]:
             yield number, task.at(Window(tokens[: cut + step], is_end=cut + step >= len(tokens)), cut)
 
 
-def negative_log_likelihood(model: PreTrainedModel, pairs: Sequence[Pair], pad_token_id: int) -> np.ndarray:
+def negative_log_likelihood(model: PreTrainedModel, pairs: Sequence[Row], pad_token_id: int) -> np.ndarray:
     """(rows,) float64: the sum of -ln p of each pair's target, in one forward pass."""
     # Row by row: the log-softmax of a whole batch over 32,000 tokens would be as large as the logits once more.
     losses = [
@@ -99,7 +100,7 @@ def negative_log_likelihood(model: PreTrainedModel, pairs: Sequence[Pair], pad_t
 
 
 def target_scores(
-    model: PreTrainedModel, pairs: Sequence[Pair], pad_token_id: int
+    model: PreTrainedModel, pairs: Sequence[Row], pad_token_id: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """For each pair the scores (T, vocabulary) float32 of its target's tokens, and these (T,); both may be gone when
     the next ones are asked for. With the fast runtime they are what it writes by, not what its plain forward gives."""

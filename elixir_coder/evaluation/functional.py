@@ -34,7 +34,8 @@ from elixir_coder.evaluation.scores import pass_at_k, wilson_interval
 from elixir_coder.evaluation.writing import write
 from elixir_coder.generation.healing import TokenTexts, give_back, token_texts
 from elixir_coder.tasks.complete import Complete
-from elixir_coder.tasks.window import SpecialTokens, Window
+from elixir_coder.tasks.row import SpecialTokens
+from elixir_coder.tasks.window import Window
 from elixir_coder.toolchain.finding import Severity
 from elixir_coder.toolchain.reports import TestReport
 from elixir_coder.toolchain.toolchain import Toolchain

@@ -28,7 +28,7 @@ from elixir_coder.evaluation.scores import edit_similarity, mean_interval, wilso
 from elixir_coder.evaluation.writing import Written, write
 from elixir_coder.example import Example
 from elixir_coder.tasks.infill import Infill
-from elixir_coder.tasks.window import SpecialTokens
+from elixir_coder.tasks.row import SpecialTokens
 from tokenization_elixir_coder import encode_untrusted
 
 KINDS = ("line", "lines", "span")

@@ -27,7 +27,8 @@ from elixir_coder.evaluation.scores import wilson_interval
 from elixir_coder.evaluation.writing import Written, write
 from elixir_coder.example import Example
 from elixir_coder.tasks.complete import Complete
-from elixir_coder.tasks.window import SpecialTokens, Window
+from elixir_coder.tasks.row import SpecialTokens
+from elixir_coder.tasks.window import Window
 from elixir_coder.toolchain.reports import Report
 from elixir_coder.toolchain.toolchain import Toolchain
 from tokenization_elixir_coder import encode_untrusted, split_prompt

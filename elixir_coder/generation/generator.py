@@ -46,7 +46,7 @@ class Generator:
         with without_collection():
             from elixir_coder.checkpoint import load_model, load_tokenizer
             from elixir_coder.generation.healing import token_texts
-            from elixir_coder.tasks.window import SpecialTokens
+            from elixir_coder.tasks.row import SpecialTokens
 
             self.tokenizer = load_tokenizer(folder)
             self.model = load_model(folder, tokenizer=self.tokenizer, runtime=runtime)

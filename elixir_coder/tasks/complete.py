@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elixir_coder.tasks.window import Pair, SpecialTokens, Window
+from elixir_coder.tasks.row import Row, SpecialTokens
+from elixir_coder.tasks.window import Window
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Complete:
     target_length: int
     long_context: float = 0.8
 
-    def __call__(self, window: Window, rng: np.random.Generator) -> Pair:
+    def __call__(self, window: Window, rng: np.random.Generator) -> Row:
         length = len(window.tokens)
         if rng.random() < self.long_context:
             cut = max(length - self.target_length + window.is_end, 0)
@@ -32,10 +33,10 @@ class Complete:
             cut = int(rng.integers(length))
         return self.at(window, cut)
 
-    def at(self, window: Window, cut: int) -> Pair:
+    def at(self, window: Window, cut: int) -> Row:
         """The pair whose target begins at token `cut` of the window."""
         source = window.tokens[max(0, cut - (self.source_length - 2)) : cut].tolist()
         target = window.tokens[cut : cut + self.target_length].tolist()
         if window.is_end and cut + len(target) == len(window.tokens) and len(target) < self.target_length:
             target.append(self.special.eos)
-        return Pair([self.special.code, *source, self.special.eos], target)
+        return Row([self.special.code, *source, self.special.eos], target)

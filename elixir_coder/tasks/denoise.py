@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elixir_coder.tasks.window import Pair, SpecialTokens, Window, crop
+from elixir_coder.tasks.row import Row, SpecialTokens
+from elixir_coder.tasks.window import Window, crop
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Denoise:
     density: float = 0.15
     mean_span: float = 3.0
 
-    def __call__(self, window: Window, rng: np.random.Generator) -> Pair:
+    def __call__(self, window: Window, rng: np.random.Generator) -> Row:
         tokens = crop(window.tokens, self.source_length - 1, rng)
         num_noise = min(max(1, round(len(tokens) * self.density)), self.target_length - 2, len(tokens))
         num_spans = max(1, round(num_noise / self.mean_span))
@@ -43,7 +44,7 @@ class Denoise:
             position += keep
             target += [sentinel, *tokens[position : position + take].tolist()]
             position += take
-        return Pair([*source, self.special.eos], [*target, self.special.eos])
+        return Row([*source, self.special.eos], [*target, self.special.eos])
 
 
 def _split(total: int, parts: int, rng: np.random.Generator) -> list[int]:

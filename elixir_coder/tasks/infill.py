@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elixir_coder.tasks.window import Pair, SpecialTokens, Window, crop
+from elixir_coder.tasks.row import Row, SpecialTokens
+from elixir_coder.tasks.window import Window, crop
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,14 @@ class Infill:
     source_length: int
     target_length: int
 
-    def __call__(self, window: Window, rng: np.random.Generator) -> Pair:
+    def __call__(self, window: Window, rng: np.random.Generator) -> Row:
         longest = max(1, min(self.target_length - 1, len(window.tokens) // 2))
         hole = int(rng.integers(1, longest + 1))
         tokens = crop(window.tokens, self.source_length - 4 + hole, rng)
         start = int(rng.integers(len(tokens) - hole + 1))
         return self.at(tokens, start, start + hole)
 
-    def at(self, tokens: np.ndarray, start: int, end: int) -> Pair:
+    def at(self, tokens: np.ndarray, start: int, end: int) -> Row:
         """The pair whose hole is tokens[start:end]."""
         special = self.special
         source = [
@@ -41,4 +42,4 @@ class Infill:
             special.fim_middle,
             special.eos,
         ]
-        return Pair(source, [*tokens[start:end].tolist(), special.eos])
+        return Row(source, [*tokens[start:end].tolist(), special.eos])

@@ -18,7 +18,8 @@ from transformers import PreTrainedTokenizerBase
 
 from elixir_coder.errors import DataError
 from elixir_coder.example import Example
-from elixir_coder.tasks.window import Pair, Task, Window
+from elixir_coder.tasks.row import Row
+from elixir_coder.tasks.window import Window, WindowTask
 
 IGNORED = -100
 
@@ -77,7 +78,7 @@ class Batches:
     def __init__(
         self,
         corpus: Corpus,
-        tasks: Mapping[Task, float],
+        tasks: Mapping[WindowTask, float],
         *,
         window: int,
         batch_size: int,
@@ -124,7 +125,7 @@ class Batches:
         groups = [collate(pairs[at : at + size], self.pad_token_id) for at in range(0, self.batch_size, size)]
         return groups, sum(len(pair.target) for pair in pairs)
 
-    def pair(self, index: int) -> Pair:
+    def pair(self, index: int) -> Row:
         """Row `index`, counted from 0 through all epochs; each epoch has every window once, in an order of its own."""
         epoch, place = divmod(index, len(self.windows))
         row = int(self._order(epoch)[place])
@@ -150,7 +151,7 @@ class Batches:
         return np.random.default_rng([self.seed, *key])
 
 
-def collate(pairs: Iterable[Pair], pad_token_id: int) -> dict[str, torch.Tensor]:
+def collate(pairs: Iterable[Row], pad_token_id: int) -> dict[str, torch.Tensor]:
     """Pad pairs on the right to one batch."""
 
     def padded(rows: list[list[int]], value: int) -> torch.Tensor:

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from elixir_coder.errors import InputError
 from elixir_coder.evaluation.compression import bits_per_byte, file_bits, pieces, with_text, xz_bits
 from elixir_coder.tasks.complete import Complete
-from elixir_coder.tasks.window import SpecialTokens
+from elixir_coder.tasks.row import SpecialTokens
 from elixir_coder.training.batches import Corpus
 from tests.evaluation.small import example_of
-
-SPECIAL = SpecialTokens(eos=2, code=3, fim_prefix=4, fim_middle=5, fim_suffix=6, sentinels=())
+from tests.tasks.given import SPECIAL
 
 
 def test_a_model_that_knows_nothing_takes_the_logarithm_of_the_vocabulary_for_each_token(model, tokenizer, examples):

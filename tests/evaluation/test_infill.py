@@ -18,7 +18,7 @@ from elixir_coder.evaluation.infill import (
 )
 from elixir_coder.evaluation.writing import Written
 from elixir_coder.tasks.infill import Infill
-from elixir_coder.tasks.window import SpecialTokens
+from elixir_coder.tasks.row import SpecialTokens
 from tests.evaluation.small import example_of
 
 

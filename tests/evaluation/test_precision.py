@@ -10,7 +10,7 @@ from elixir_coder.evaluation import precision
 from elixir_coder.evaluation.compression import file_bits, target_scores
 from elixir_coder.evaluation.precision import REFERENCE, Runtime
 from elixir_coder.tasks.complete import Complete
-from elixir_coder.tasks.window import Pair, SpecialTokens
+from elixir_coder.tasks.row import Row, SpecialTokens
 from elixir_coder.training.batches import Corpus
 from runtime_elixir_coder import accelerate
 from tests.evaluation import small
@@ -89,7 +89,7 @@ def test_other_tokens_are_counted_as_such(model, corpus, task, examples):
 def test_the_fast_runtime_is_judged_by_what_it_writes_with(model, tokenizer, monkeypatch):
     fast = copy.deepcopy(model)
     assert accelerate(fast, "float32") is None
-    pairs = [Pair([3, 40, 2], [50, 60, 70, 2]), Pair([3, 41, 42, 43, 2], [51, 61])]
+    pairs = [Row([3, 40, 2], [50, 60, 70, 2]), Row([3, 41, 42, 43, 2], [51, 61])]
     monkeypatch.setattr(type(fast), "forward", lambda *args, **kwargs: pytest.fail("the plain forward was asked"))
     found = [(scores.clone(), targets) for scores, targets in target_scores(fast, pairs, tokenizer.pad_token_id)]
     monkeypatch.undo()

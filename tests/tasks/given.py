@@ -3,9 +3,13 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from elixir_coder.tasks.window import MIN_SOURCE_LENGTH, MIN_TARGET_LENGTH, SpecialTokens, Window
+from elixir_coder.tasks.row import MIN_SOURCE_LENGTH, MIN_TARGET_LENGTH, SpecialTokens
+from elixir_coder.tasks.window import Window
 
-SPECIAL = SpecialTokens(eos=2, code=3, fim_prefix=4, fim_middle=5, fim_suffix=6, sentinels=tuple(range(100, 200)))
+_NAMES = "eos mask code fim_prefix fim_middle fim_suffix test review explanation clarification ontology file_sep"
+SPECIAL = SpecialTokens(
+    sentinels=tuple(range(100, 200)), **{name: index for index, name in enumerate(_NAMES.split(), start=2)}
+)
 FIRST = 1000  # token at position i of a window is FIRST + i, so that a copy shows where it came from
 
 windows = st.builds(
@@ -20,3 +24,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 def random(seed):
     return np.random.default_rng(seed)
+
+
+def sides(row):
+    return row.source, row.target

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from elixir_coder.tasks.complete import Complete
 from elixir_coder.tasks.window import Window
-from tests.tasks.given import FIRST, SPECIAL, random, seeds, source_lengths, target_lengths, windows
+from tests.tasks.given import FIRST, SPECIAL, random, seeds, sides, source_lengths, target_lengths, windows
 
 
 def split(pair):
@@ -33,7 +33,7 @@ def test_the_target_ends_only_where_the_file_does(window, source_length, target_
 
 @given(windows, source_lengths, target_lengths, seeds)
 def test_a_pair_keeps_to_the_lengths(window, source_length, target_length, seed):
-    source, target = Complete(SPECIAL, source_length, target_length)(window, random(seed))
+    source, target = sides(Complete(SPECIAL, source_length, target_length)(window, random(seed)))
 
     assert len(source) <= source_length and len(target) <= target_length
 
@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_pair(window, seed):
 @given(st.booleans(), seeds)
 def test_a_long_context_leaves_exactly_a_full_target(is_end, seed):
     window = Window(np.arange(FIRST, FIRST + 62), is_end)
-    source, target = Complete(SPECIAL, 32, 32, long_context=1.0)(window, random(seed))
+    source, target = sides(Complete(SPECIAL, 32, 32, long_context=1.0)(window, random(seed)))
 
     assert (len(source), len(target)) == (32, 32)
     assert (target[-1] == SPECIAL.eos) == is_end

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from elixir_coder.tasks.denoise import Denoise
 from elixir_coder.tasks.window import Window
-from tests.tasks.given import FIRST, SPECIAL, random, seeds, source_lengths, target_lengths, windows
+from tests.tasks.given import FIRST, SPECIAL, random, seeds, sides, source_lengths, target_lengths, windows
 
 
 def put_back(pair):
@@ -31,7 +31,7 @@ def test_the_spans_of_the_target_fill_the_holes_of_the_source(window, source_len
 
 @given(windows, source_lengths, target_lengths, seeds)
 def test_a_pair_keeps_to_the_lengths_and_ends_on_both_sides(window, source_length, target_length, seed):
-    source, target = Denoise(SPECIAL, source_length, target_length)(window, random(seed))
+    source, target = sides(Denoise(SPECIAL, source_length, target_length)(window, random(seed)))
 
     assert len(source) <= source_length and len(target) <= target_length
     assert source[-1] == target[-1] == SPECIAL.eos
@@ -40,7 +40,7 @@ def test_a_pair_keeps_to_the_lengths_and_ends_on_both_sides(window, source_lengt
 
 @given(windows, seeds)
 def test_sentinels_count_up_from_the_first_and_none_stands_beside_another(window, seed):
-    source, target = Denoise(SPECIAL, 300, 300)(window, random(seed))
+    source, target = sides(Denoise(SPECIAL, 300, 300)(window, random(seed)))
 
     for side in (source, target):
         used = [token for token in side if token in SPECIAL.sentinels]
@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_pair(window, seed):
 @given(st.integers(0, 9))
 def test_fifteen_percent_of_the_tokens_are_taken_out_in_spans_of_three(seed):
     window = Window(np.arange(FIRST, FIRST + 200), is_end=True)
-    source, target = Denoise(SPECIAL, 256, 256)(window, random(seed))
+    source, target = sides(Denoise(SPECIAL, 256, 256)(window, random(seed)))
 
     num_spans = sum(token in SPECIAL.sentinels for token in source)
     assert (len(target) - 1 - num_spans, num_spans) == (30, 10)

@@ -3,7 +3,7 @@ from hypothesis import given
 
 from elixir_coder.tasks.infill import Infill
 from elixir_coder.tasks.window import Window
-from tests.tasks.given import FIRST, SPECIAL, random, seeds, source_lengths, target_lengths, windows
+from tests.tasks.given import FIRST, SPECIAL, random, seeds, sides, source_lengths, target_lengths, windows
 
 
 def parts(pair):
@@ -27,7 +27,7 @@ def test_prefix_middle_and_suffix_are_one_piece_of_the_window(window, source_len
 
 @given(windows, source_lengths, target_lengths, seeds)
 def test_a_pair_keeps_to_the_lengths(window, source_length, target_length, seed):
-    source, target = Infill(SPECIAL, source_length, target_length)(window, random(seed))
+    source, target = sides(Infill(SPECIAL, source_length, target_length)(window, random(seed)))
 
     assert len(source) <= source_length and len(target) <= target_length
 

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elixir_coder.errors import CheckpointError
-from elixir_coder.tasks.window import SpecialTokens, crop
+from elixir_coder.tasks.row import SpecialTokens
+from elixir_coder.tasks.window import crop
 from tests.evaluation import small
 from tests.tasks.given import random, seeds
 

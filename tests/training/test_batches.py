@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elixir_coder.errors import DataError
-from elixir_coder.tasks.window import Pair
+from elixir_coder.tasks.row import Row
 from elixir_coder.training.batches import IGNORED, Batches, Corpus, collate, dropout_seed
 from tests.evaluation.small import example_of, small_tokenizer
 
@@ -17,14 +17,14 @@ class Copy:
 
     def __call__(self, window, rng):
         tokens = window.tokens.tolist()
-        return Pair(tokens, [*tokens, 2] if window.is_end else tokens)
+        return Row(tokens, [*tokens, 2] if window.is_end else tokens)
 
 
 class Draw:
     """A task that shows its randomness."""
 
     def __call__(self, window, rng):
-        return Pair([1], [int(rng.integers(10**9))])
+        return Row([1], [int(rng.integers(10**9))])
 
 
 def corpus_of(sizes):
@@ -175,7 +175,7 @@ def test_steps_go_on_where_they_are_asked_to():
 def test_each_task_gets_its_share_of_the_rows():
     class Zero(Copy):
         def __call__(self, window, rng):
-            return Pair([0], [0])
+            return Row([0], [0])
 
     batches = batches_of(corpus_of([400] * 10), {Zero(): 1.0, Copy(): 3.0}, batch_size=2000)
 
@@ -184,7 +184,7 @@ def test_each_task_gets_its_share_of_the_rows():
 
 
 def test_padding_is_masked_in_the_source_and_ignored_in_the_labels():
-    batch = collate([Pair([5, 6, 7], [8]), Pair([9], [10, 11])], pad_token_id=0)
+    batch = collate([Row([5, 6, 7], [8]), Row([9], [10, 11])], pad_token_id=0)
 
     assert batch["input_ids"].tolist() == [[5, 6, 7], [9, 0, 0]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]

@@ -77,7 +77,7 @@ defmodule ElixirCoder.Synthesis.Judge do
     texts = for {_id, "text", [key, text]} <- lines, do: {key, fill(text, values)}
     [{_id, "tests", [tests]}] = for {_id, "tests", _texts} = line <- lines, do: line
 
-    with {:ok, code} <- code |> fill(values) |> broken_doctests() |> format(),
+    with {:ok, code} <- code |> documented(values) |> format(),
          {:ok, tests} <- format(fill(tests, values)),
          {:ok, test_modules, warnings} <- compile(tests, true) do
       # Modules register themselves when they are defined, so the first run takes what is registered.
@@ -94,7 +94,7 @@ defmodule ElixirCoder.Synthesis.Judge do
     case first do
       {:ok, number} ->
         told = for {key, text} <- texts, do: {"filled", [name, key, text]}
-        programs = for {_id, "program", [key, role, text]} <- lines, do: {key, role, fill(text, values)}
+        programs = for {_id, "program", [key, role, text]} <- lines, do: {key, role, documented(text, values)}
 
         {judged, modules} =
           Enum.map_reduce(programs, modules, fn {key, role, text}, modules ->
@@ -111,7 +111,7 @@ defmodule ElixirCoder.Synthesis.Judge do
 
   # role: same (must pass, without a warning) or other (what comes of it is told).
   defp program(name, key, role, text, test_modules, modules) do
-    case text |> broken_doctests() |> format() do
+    case format(text) do
       {:ok, code} ->
         # What the program before left must not answer for this one.
         forget(modules)
@@ -173,6 +173,15 @@ defmodule ElixirCoder.Synthesis.Judge do
     {:ok, IO.iodata_to_binary([Code.format_string!(code), "\n"])}
   rescue
     error -> {:error, Exception.message(error)}
+  end
+
+  defp documented(code, values), do: code |> fill(values) |> broken_doctests() |> without_escapes()
+
+  # In a plain heredoc the `\\n` of an example would be a line's end.
+  defp without_escapes(code) do
+    Regex.replace(~r/@doc """\n(.*?)"""/s, code, fn whole, body ->
+      if String.contains?(body, "\\"), do: "@doc ~S\"\"\"\n" <> body <> "\"\"\"", else: whole
+    end)
   end
 
   # Examples in documentation are wrapped as people wrap them; the formatter leaves them alone.

@@ -128,6 +128,14 @@ def test_readings_have_to_differ(verifier: Verifier):
         assert example.answers == ("Enum.sum(", "Enum.product(")
 
 
+def test_examples_in_the_documentation_keep_their_escapes(verifier: Verifier):
+    code = CODE.replace("Enum.sum(scores)", 'Enum.join(scores, "\\n")').replace(":: integer()", ":: String.t()")
+    example = verifier.examples([replace(DRAFT, code=code, broken=())], Counter())[0]
+    assert '@doc ~S"""' in example.code
+    with Toolchain(workers=1) as toolchain:
+        assert toolchain.doctest(example.code).passed
+
+
 def test_what_is_asked_next_ends_in_its_program(verifier: Verifier):
     renamed = CODE.replace("total", "sum_of")
     next_one = FollowUp(request="Rename it.", reply="Done.", code=renamed, tests=TESTS.replace("total", "sum_of"))

@@ -14,7 +14,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -309,6 +309,59 @@ def positions_from_mask(attention_mask: torch.Tensor | None, length: int, device
     return (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -length:]
 
 
+# -------------------------------------------------------------------------------------------------- many texts a row
+
+
+@dataclass
+class ElixirCoderBlocks:
+    """Where rows that hold many texts are cut for attention, so that each text sees itself alone and no score between
+    two of them is ever worked out.
+
+    Rows are taken as one sequence after another. queries, keys: tokens of each run of one text, in order; of padding
+    too. seen: for each run of queries the run of keys it sees, None where there is none. masks: what is added to the
+    scores of each run of queries, (1, heads or 1, Q, K), None for nothing.
+    """
+
+    queries: list[int]
+    keys: list[int]
+    seen: list[int | None]
+    masks: list[torch.Tensor | None]
+
+
+def runs_of(segment_ids: torch.Tensor) -> tuple[list[tuple[int, int]], list[int]]:
+    """What (row, segment) each run of equal segment ids is, and its length: (B, L) -> runs in order.
+
+    Raises ValueError for a text that stands in a row twice.
+    """
+    rows = torch.arange(len(segment_ids), device=segment_ids.device)[:, None].expand_as(segment_ids)
+    pairs = torch.stack([rows, segment_ids], dim=-1).view(-1, 2)
+    runs, lengths = torch.unique_consecutive(pairs, dim=0, return_counts=True)
+    names = [(row, segment) for row, segment in runs.tolist()]
+    texts = [name for name in names if name[1]]
+    if len(set(texts)) < len(texts):
+        raise ValueError("segment_ids must number each text of a row by one run of equal ids, 0 for padding")
+    return names, lengths.tolist()
+
+
+def positions_in_segments(segment_ids: torch.Tensor) -> torch.Tensor:
+    """Positions that begin at 0 in each text of a row, 0 for padding: (B, L) int64 -> the same."""
+    index = torch.arange(segment_ids.shape[1], device=segment_ids.device).expand_as(segment_ids)
+    begins = torch.ones_like(segment_ids, dtype=torch.bool)
+    begins[:, 1:] = segment_ids[:, 1:] != segment_ids[:, :-1]
+    return (index - (index * begins).cummax(dim=1).values) * (segment_ids > 0)
+
+
+def segment_means(hidden: torch.Tensor, segment_ids: torch.Tensor) -> torch.Tensor:
+    """Mean state of each text, row by row in the order in which they stand: (B, S, D), (B, S) -> (texts, D)."""
+    names, lengths = runs_of(segment_ids)
+    number = torch.repeat_interleave(
+        torch.arange(len(lengths), device=hidden.device), torch.tensor(lengths, device=hidden.device)
+    )
+    sums = hidden.new_zeros(len(lengths), hidden.shape[-1]).index_add(0, number, hidden.reshape(-1, hidden.shape[-1]))
+    texts = torch.tensor([index for index, (_, segment) in enumerate(names) if segment], device=hidden.device)
+    return sums[texts] / torch.tensor(lengths, device=hidden.device, dtype=hidden.dtype)[texts, None]
+
+
 # ---------------------------------------------------------------------------------------------------------- attention
 
 
@@ -358,12 +411,14 @@ class ElixirCoderAttention(nn.Module):
         key_value_states: torch.Tensor | None = None,
         past_key_values: EncoderDecoderCache | None = None,
         rotation: tuple[torch.Tensor, torch.Tensor] | None = None,
+        blocks: ElixirCoderBlocks | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(B, Q, D) -> (B, Q, D) and, from eager attention only, the weights (B, H, Q, K).
 
         `key_value_states`: the encoder's states (B, S, D); given, this is cross-attention, whose keys and values are
         worked out once and then read from the cache. `rotation`: what rotary positions give for these Q positions.
+        `blocks`: for rows of many texts, instead of the mask; then there are no weights.
         """
         query = self._heads(self.q_proj(hidden))
         if rotation is not None:
@@ -372,17 +427,36 @@ class ElixirCoderAttention(nn.Module):
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
-        output, weights = attend(
-            self,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=self.dropout if self.training else 0.0,
-            scaling=self.scaling,
-            **kwargs,
-        )
+        kwargs |= {"dropout": self.dropout if self.training else 0.0, "scaling": self.scaling}
+        if blocks is None:
+            output, weights = attend(self, query, key, value, attention_mask, **kwargs)
+        else:
+            output, weights = self._attend_by_blocks(attend, query, key, value, blocks, **kwargs), None
         return self.out_proj(output.reshape(*hidden.shape[:-1], -1)), weights
+
+    def _attend_by_blocks(
+        self,
+        attend: Callable,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        blocks: ElixirCoderBlocks,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """(B, H, Q, head), (B, H / groups, K, head) -> (1, B × Q, H, head)."""
+
+        def runs(heads: torch.Tensor, lengths: list[int]) -> tuple[torch.Tensor, ...]:
+            # split, not slices: its backward pass is one copy, that of slices is one of the whole for each
+            return heads.transpose(1, 2).reshape(1, -1, heads.shape[1], self.head_dim).transpose(1, 2).split(lengths, 2)
+
+        keys, values = runs(key, blocks.keys), runs(value, blocks.keys)
+        outputs = [
+            attend(self, part, keys[seen], values[seen], mask, **kwargs)[0]
+            if seen is not None
+            else torch.zeros_like(part).transpose(1, 2)
+            for part, seen, mask in zip(runs(query, blocks.queries), blocks.seen, blocks.masks)
+        ]
+        return torch.cat(outputs, dim=1)
 
     def _heads(self, projected: torch.Tensor) -> torch.Tensor:
         return projected.view(*projected.shape[:-1], -1, self.head_dim).transpose(1, 2)
@@ -488,6 +562,8 @@ class ElixirCoderDecoderLayer(ElixirCoderLayer):
         encoder_attention_mask: torch.Tensor | None,
         past_key_values: EncoderDecoderCache | None = None,
         rotation: tuple[torch.Tensor, torch.Tensor] | None = None,
+        blocks: ElixirCoderBlocks | None = None,
+        encoder_blocks: ElixirCoderBlocks | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
         hidden = self.residual(
@@ -499,6 +575,7 @@ class ElixirCoderDecoderLayer(ElixirCoderLayer):
                 position_bias=position_bias,
                 past_key_values=past_key_values,
                 rotation=rotation,
+                blocks=blocks,
                 **kwargs,
             ),
         )
@@ -510,6 +587,7 @@ class ElixirCoderDecoderLayer(ElixirCoderLayer):
                 attention_mask=encoder_attention_mask,
                 key_value_states=encoder_hidden_states,
                 past_key_values=past_key_values,
+                blocks=encoder_blocks,
                 **kwargs,
             ),
             self.encoder_attn_gate,
@@ -652,18 +730,65 @@ class ElixirCoderStack(ElixirCoderPreTrainedModel):
             bias = bias.expand(len(hidden), self.num_heads, -1, -1)
         return mask, bias
 
+    def blocks_of(
+        self,
+        segment_ids: torch.Tensor,
+        hidden: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        position_ids: torch.Tensor | None,
+    ) -> ElixirCoderBlocks:
+        """How self-attention of `hidden`, (B, L, D), is cut where a row holds many texts.
+
+        attention_mask: (B, L, L), 1 where the first token may see the second, as far as both are of one text.
+        position_ids: (B, L) of the texts; None where each counts from 0.
+        """
+        names, lengths = runs_of(segment_ids)
+        limit = self.config.max_position_embeddings
+        longest = max((length for (_, segment), length in zip(names, lengths) if segment), default=0)
+        if longest > limit:
+            raise ValueError(
+                f"a text of a row has {longest} tokens, more than max_position_embeddings={limit}; split it"
+            )
+        is_decoder = self.layers[0].self_attn.is_causal if len(self.layers) else False
+        common = None  # what every text adds to its scores, from the longest one; padding alone may be longer
+        if isinstance(self.embed_positions, ElixirCoderScorePositions) and position_ids is None:
+            common = self.embed_positions.consecutive(0, longest, longest, like=hidden)
+        elif is_decoder and self.config._attn_implementation == "eager":  # sdpa masks what follows by itself
+            common = torch.full((1, 1, longest, longest), torch.finfo(hidden.dtype).min, device=hidden.device).triu(1)
+        masks: list[torch.Tensor | None] = []
+        starts = [0, *accumulate(lengths)]
+        width = segment_ids.shape[1]
+        for (row, segment), start, length in zip(names, starts, lengths):
+            place = slice(start - row * width, start - row * width + length)
+            mask = common[:, :, :length, :length] if common is not None and segment else None
+            if segment and position_ids is not None and isinstance(self.embed_positions, ElixirCoderScorePositions):
+                own = position_ids[row : row + 1, place]
+                mask = self.embed_positions.between(own, own).to(hidden.dtype)
+            if segment and attention_mask is not None:
+                visible = attention_mask[row : row + 1, place, place].bool()
+                if not visible.all():
+                    added = additive_mask(visible, hidden.dtype)
+                    mask = added if mask is None else add_bias(added, mask)
+            masks.append(mask)
+        return ElixirCoderBlocks(lengths, lengths, list(range(len(lengths))), masks)
+
     def finish(self, hidden: torch.Tensor) -> torch.Tensor:
         return hidden if self.layer_norm is None else self.layer_norm(hidden)
 
     def check_input(
-        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, num_past: int = 0
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        num_past: int = 0,
+        is_packed: bool = False,
     ) -> tuple[int, torch.device]:
-        """Length and device of what is read. Raises ValueError when it is given twice, not at all, or too long."""
+        """Length and device of what is read. Raises ValueError when it is given twice, not at all, or too long; a row
+        of many texts may have any length."""
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         given = input_ids if inputs_embeds is None else inputs_embeds
         limit = self.config.max_position_embeddings
-        if isinstance(num_past, int) and num_past + given.shape[1] > limit:
+        if not is_packed and isinstance(num_past, int) and num_past + given.shape[1] > limit:
             raise ValueError(
                 f"the sequence has {num_past + given.shape[1]} tokens, more than max_position_embeddings={limit}; "
                 "shorten or split it"
@@ -688,17 +813,24 @@ class ElixirCoderEncoder(ElixirCoderStack):
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
+        segment_ids: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
-        length, device = self.check_input(input_ids, inputs_embeds)
+        length, device = self.check_input(input_ids, inputs_embeds, is_packed=segment_ids is not None)
         positions = position_ids
-        if positions is None:
+        if positions is None and segment_ids is not None:
+            positions = positions_in_segments(segment_ids)
+        elif positions is None:
             positions = positions_from_mask(real_tokens(attention_mask), length, device)
         hidden = self.embed(input_ids, inputs_embeds, positions)
-        mask = create_bidirectional_mask(
-            config=self.config, inputs_embeds=hidden, attention_mask=additive_mask(attention_mask, hidden.dtype)
-        )
-        mask, position_bias = self.scores_to_add(mask, hidden, length, position_ids=position_ids)
+        if segment_ids is not None:
+            kwargs["blocks"] = self.blocks_of(segment_ids, hidden, attention_mask, position_ids)
+            mask = position_bias = None
+        else:
+            mask = create_bidirectional_mask(
+                config=self.config, inputs_embeds=hidden, attention_mask=additive_mask(attention_mask, hidden.dtype)
+            )
+            mask, position_bias = self.scores_to_add(mask, hidden, length, position_ids=position_ids)
         rotation = self.rotation(positions, hidden.dtype)
         for layer in self.layers:
             hidden = layer(hidden, mask, position_bias, rotation=rotation, **kwargs)
@@ -729,8 +861,14 @@ class ElixirCoderDecoder(ElixirCoderStack):
         past_key_values: EncoderDecoderCache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
+        segment_ids: torch.Tensor | None = None,
+        encoder_segment_ids: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPastAndCrossAttentions:
+        if segment_ids is not None:
+            return self._read_segments(
+                input_ids, inputs_embeds, segment_ids, encoder_hidden_states, encoder_segment_ids, **kwargs
+            )
         if use_cache and past_key_values is None:
             past_key_values = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
         num_past = 0 if past_key_values is None else past_key_values.get_seq_length()
@@ -771,6 +909,39 @@ class ElixirCoderDecoder(ElixirCoderStack):
             last_hidden_state=self.finish(hidden), past_key_values=past_key_values
         )
 
+    def _read_segments(
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        segment_ids: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        encoder_segment_ids: torch.Tensor,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPastAndCrossAttentions:
+        """The whole pass over rows of many texts, each of which sees itself and its own source alone. No cache."""
+        self.check_input(input_ids, inputs_embeds, is_packed=True)
+        positions = positions_in_segments(segment_ids)
+        hidden = self.embed(input_ids, inputs_embeds, positions)
+        blocks = self.blocks_of(segment_ids, hidden, None, None)
+        sources, lengths = runs_of(encoder_segment_ids)
+        places = {name: index for index, name in enumerate(sources)}
+        seen = [places.get(name) for name in runs_of(segment_ids)[0]]
+        encoder_blocks = ElixirCoderBlocks(blocks.queries, lengths, seen, [None] * len(seen))
+        rotation = self.rotation(positions, hidden.dtype)
+        for layer in self.layers:
+            hidden = layer(
+                hidden,
+                None,
+                None,
+                encoder_hidden_states,
+                None,
+                rotation=rotation,
+                blocks=blocks,
+                encoder_blocks=encoder_blocks,
+                **kwargs,
+            )
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=self.finish(hidden))
+
 
 # ------------------------------------------------------------------------------------------------------------- models
 
@@ -801,18 +972,21 @@ class ElixirCoderEncoderModel(ElixirCoderPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
+        segment_ids: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
         """(B, S) -> `last_hidden_state` (B, S, D).
 
         attention_mask: (B, S), 1 for a real token; or (B, S, S), 1 where the first token may see the second, which
-        with `position_ids` (B, S) is how a graph or soft positions come in; or (B, heads, S, S).
+        with `position_ids` (B, S) is how a graph or soft positions come in; or (B, heads, S, S). segment_ids: for rows
+        of many texts, see `ElixirCoderModel`.
         """
         return self.encoder(
             input_ids=input_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             position_ids=position_ids,
+            segment_ids=segment_ids,
             **kwargs,
         )
 
@@ -855,13 +1029,22 @@ class ElixirCoderModel(ElixirCoderPreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         decoder_inputs_embeds: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
+        segment_ids: torch.Tensor | None = None,
+        decoder_segment_ids: torch.Tensor | None = None,
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> Seq2SeqModelOutput:
         """(B, S) source and (B, T) target -> `last_hidden_state` (B, T, D).
 
         Without `decoder_input_ids` the decoder reads the source shifted right, as BART does.
+
+        segment_ids (B, S), decoder_segment_ids (B, T): int64, for rows that hold many texts one after the other (names
+        as in T5X): each text of a row has a number from 1, the same for its source and its target; 0 is padding. A text
+        sees itself alone and counts its positions from 0, so the states are those it would have in a row of its own.
+        `attention_mask` is then (B, S, S) or None, and there is no cache.
         """
+        if (segment_ids is None) != (decoder_segment_ids is None):
+            raise ValueError("give segment_ids and decoder_segment_ids together, or neither")
         if decoder_input_ids is None and decoder_inputs_embeds is None:
             if input_ids is None:
                 raise ValueError("give decoder_input_ids, or input_ids that can be shifted right to stand for them")
@@ -874,6 +1057,7 @@ class ElixirCoderModel(ElixirCoderPreTrainedModel):
                 attention_mask=attention_mask,
                 inputs_embeds=inputs_embeds,
                 position_ids=position_ids,
+                segment_ids=segment_ids,
                 return_dict=True,
                 **kwargs,
             )
@@ -887,6 +1071,8 @@ class ElixirCoderModel(ElixirCoderPreTrainedModel):
             past_key_values=past_key_values,
             inputs_embeds=decoder_inputs_embeds,
             use_cache=use_cache,
+            segment_ids=decoder_segment_ids,
+            encoder_segment_ids=segment_ids,
             return_dict=True,
             **kwargs,
         )
@@ -1191,7 +1377,8 @@ class ElixirCoderForMultiTask(ElixirCoderForConditionalGeneration):
         quality_labels, security_labels: the same shapes, 1 given, 0 not, -100 unknown. clarification_labels: (B,)
         likewise. Each kind of label that is given adds its loss, times `config.loss_weights`, to `loss`.
         num_items_in_batch: `labels` that count in the whole accumulated batch. All losses of this part of it are
-        multiplied by its share, so that the parts add up to one weighted mean.
+        multiplied by its share, so that the parts add up to one weighted mean. With `segment_ids`, B above is the
+        number of texts, row by row.
         """
         written = super().forward(
             input_ids=input_ids,
@@ -1206,7 +1393,11 @@ class ElixirCoderForMultiTask(ElixirCoderForConditionalGeneration):
             return_dict=True,
             **kwargs,
         )
-        pooled = masked_mean(written.encoder_last_hidden_state, attention_mask)
+        segment_ids = kwargs.get("segment_ids")
+        if segment_ids is None:
+            pooled = masked_mean(written.encoder_last_hidden_state, attention_mask)
+        else:
+            pooled = segment_means(written.encoder_last_hidden_state, segment_ids)
         judged = {
             "quality": self.quality_head(pooled),
             "security": self.security_head(pooled),

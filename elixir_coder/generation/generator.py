@@ -5,6 +5,9 @@
     for piece in generator.stream("defmodule Stack do\n", grammar="elixir"):
         print(piece, end="")
 
+    generator = Generator(".", adapters={"shop": "adapters/shop"})  # one model in memory, another text for each request
+    generator.generate("defmodule Shop.Cart do\n", adapter="shop")
+
 With a grammar the model cannot leave Elixir, and ends what it began within its budget of tokens. The command asks for
 it unless told otherwise, and lets Elixir's own parser have the last word.
 
@@ -17,7 +20,7 @@ import argparse
 import gc
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
@@ -34,22 +37,31 @@ if TYPE_CHECKING:
     from elixir_coder.toolchain.toolchain import Toolchain
 
 DEFAULT_MODEL = Path(__file__).resolve().parents[2]  # a checkout is a model folder
+_GIVEN = "given"  # what the command calls its --adapter
 
 
 class Generator:
     """A loaded model and its tokenizer. Raises CheckpointError when the folder cannot be used.
 
     runtime: "fast" for the model's fast runtime, or PyTorch where `model.why_plain` says why not; "plain" for PyTorch.
+    adapters: folders of LoRA adapters by the names that requests call them (generation/adapters.py).
     """
 
-    def __init__(self, folder: Path | str = DEFAULT_MODEL, runtime: str = "fast"):
+    def __init__(
+        self,
+        folder: Path | str = DEFAULT_MODEL,
+        runtime: str = "fast",
+        adapters: Mapping[str, Path | str] | None = None,
+    ):
         with without_collection():
             from elixir_coder.checkpoint import load_model, load_tokenizer
+            from elixir_coder.generation.adapters import AdaptedModels
             from elixir_coder.generation.healing import token_texts
             from elixir_coder.tasks.row import SpecialTokens
 
             self.tokenizer = load_tokenizer(folder)
             self.model = load_model(folder, tokenizer=self.tokenizer, runtime=runtime)
+            self.models = AdaptedModels(folder, self.model, adapters or {}, runtime)
             self.special = SpecialTokens.of(self.tokenizer)
             self.texts = token_texts(self.tokenizer)
 
@@ -74,6 +86,7 @@ class Generator:
         grammar: str | ElixirGrammar | None = None,
         start: str = "file",
         monitor: Monitor | None = None,
+        adapter: str | None = None,
     ) -> Iterator[str]:
         """The same text piece by piece as it is written; with beams, in one piece at the end.
 
@@ -81,7 +94,7 @@ class Generator:
         for the same `seed`. repetition_penalty: above 1 makes what was already written less likely.
         grammar: "elixir" keeps prompt + text + suffix inside Elixir; what `grammar_for` gives may stand for it.
         start: what the three are as a whole, e.g. "file" or "expression". monitor: what else may not come next, e.g.
-        names that do not exist (`generation/monitor.py`).
+        names that do not exist (`generation/monitor.py`). adapter: the one to write with; the base by default.
 
         Raises InputError where the prompt is no Elixir so far, or cannot be ended within `max_new_tokens`.
         """
@@ -93,6 +106,7 @@ class Generator:
             raise InputError("a monitor goes with the grammar: grammar='elixir'")
         from elixir_coder.generation.healing import TokenHealing
 
+        model = self.models[adapter]
         source, begun, given_back = self.inputs(prompt, suffix, grammar, monitor)
         limit = self.model.config.max_position_embeddings
         if len(begun) + max_new_tokens > limit:
@@ -113,7 +127,7 @@ class Generator:
             if grammar is not None:
                 prefix = prompt.removesuffix(given_back)
                 processors.append(self._processor(grammar, prefix, suffix, monitor, len(begun), arguments))
-            for piece in self._run(source, begun, processors, arguments, seed):
+            for piece in self._run(model, source, begun, processors, arguments, seed):
                 skip = min(len(given_back) - skipped, len(piece))
                 skipped += skip
                 if piece[skip:]:
@@ -207,22 +221,28 @@ class Generator:
         )
 
     def _run(
-        self, source: list[int], begun: list[int], processors: list[Any], arguments: dict[str, Any], seed: int | None
+        self,
+        model: Any,
+        source: list[int],
+        begun: list[int],
+        processors: list[Any],
+        arguments: dict[str, Any],
+        seed: int | None,
     ) -> Iterator[str]:
         import torch
         from transformers import TextIteratorStreamer
 
         if seed is not None:
             torch.manual_seed(seed)
-        input_ids = torch.tensor([source], device=self.model.device)
+        input_ids = torch.tensor([source], device=model.device)
         inputs: dict[str, Any] = {
             "input_ids": input_ids,
             "attention_mask": torch.ones_like(input_ids),
-            "decoder_input_ids": torch.tensor([begun], device=self.model.device),
+            "decoder_input_ids": torch.tensor([begun], device=model.device),
             "logits_processor": processors,
         }
         if arguments["num_beams"] > 1:
-            output = self.model.generate(**inputs, **arguments)
+            output = model.generate(**inputs, **arguments)
             yield self.tokenizer.decode(
                 output[0, len(begun) :], skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
@@ -238,7 +258,7 @@ class Generator:
 
         def generate() -> None:
             try:
-                self.model.generate(**inputs, **arguments, streamer=streamer)
+                model.generate(**inputs, **arguments, streamer=streamer)
             except Exception as error:  # handed to the reader, who would otherwise wait for ever
                 failures.append(error)
                 streamer.end()
@@ -286,6 +306,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("prompt", help="beginning of the code, or - to read it from standard input")
     parser.add_argument("--suffix", help="what stands after the hole; the model writes what is between")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="model folder (default: the shipped model)")
+    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="LoRA adapter of the model to write with")
     parser.add_argument("--max_new_tokens", type=int, default=256, help="longest completion (default: 256)")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default), above 0 samples")
     parser.add_argument("--top_p", type=float, default=0.95, help="nucleus to sample from (default: 0.95)")
@@ -328,7 +349,7 @@ def run(args: argparse.Namespace) -> int:
             toolchain = stack.enter_context(Toolchain(workers=1))
             toolchain.begin()  # it is there when the model is
         with quick_start():
-            generator = Generator(args.model, args.runtime)
+            generator = Generator(args.model, args.runtime, {_GIVEN: args.adapter} if args.adapter else None)
             grammar = generator.grammar_for(prompt, args.suffix, args.start) if args.grammar == "elixir" else None
             gc.freeze()  # what is there now stays, and need not be searched for garbage while the first token is due
             stack.callback(gc.unfreeze)
@@ -352,6 +373,7 @@ def _write(
         num_beams=args.num_beams,
         repetition_penalty=args.repetition_penalty,
         seed=args.seed,
+        adapter=_GIVEN if args.adapter else None,
         grammar=grammar,
         monitor=monitor_of(generator, args.project, args.start) if args.names else None,
     )

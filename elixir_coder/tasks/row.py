@@ -39,14 +39,14 @@ class Row:
     match: whether the target belongs to the source (1) or not (0); its tokens are read, not written.
     """
 
-    source: Sequence[int]
-    target: Sequence[int] = ()
+    source: list[int]
+    target: list[int] = field(default_factory=list)
     positions: Sequence[int] | None = None
     visible: np.ndarray | None = None
     judgements: Mapping[str, np.ndarray] = field(default_factory=dict)
     tags: np.ndarray | None = None
     edges: np.ndarray | None = None
-    candidates: tuple[Sequence[int], ...] = ()
+    candidates: tuple[list[int], ...] = ()
     match: int | None = None
 
     @property

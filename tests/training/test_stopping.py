@@ -31,7 +31,7 @@ def test_the_death_of_accelerate_launch_ends_the_run_but_that_of_a_shell_does_no
     by_hand = Stop()
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     launched = Stop()
-    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(os, "getppid", lambda: 0)  # what no process has for a parent
 
     assert by_hand.reason() == ""
     assert launched.reason() == "the launcher ended"

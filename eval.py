@@ -42,7 +42,7 @@ from elixir_coder.example import Example
 from elixir_coder.tasks.complete import Complete
 from elixir_coder.tasks.row import MIN_SOURCE_LENGTH, MIN_TARGET_LENGTH, SpecialTokens
 from elixir_coder.toolchain.toolchain import Toolchain
-from elixir_coder.training.batches import Corpus
+from elixir_coder.training.mixture import Corpus
 from elixir_coder.training.state import read_progress
 from tokenization_elixir_coder import encode_untrusted
 

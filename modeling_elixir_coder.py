@@ -751,7 +751,7 @@ class ElixirCoderStack(ElixirCoderPreTrainedModel):
             )
         is_decoder = self.layers[0].self_attn.is_causal if len(self.layers) else False
         common = None  # what every text adds to its scores, from the longest one; padding alone may be longer
-        if isinstance(self.embed_positions, ElixirCoderScorePositions) and position_ids is None:
+        if longest and isinstance(self.embed_positions, ElixirCoderScorePositions) and position_ids is None:
             common = self.embed_positions.consecutive(0, longest, longest, like=hidden)
         elif is_decoder and self.config._attn_implementation == "eager":  # sdpa masks what follows by itself
             common = torch.full((1, 1, longest, longest), torch.finfo(hidden.dtype).min, device=hidden.device).triu(1)

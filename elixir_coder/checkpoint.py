@@ -107,7 +107,7 @@ def load_model(
     Raises CheckpointError for another architecture, damaged or missing weights, or another vocabulary.
     """
     config = load_config(folder)
-    auto_class, _ = _AUTO_CLASSES[kind or _saved_kind(config, folder)]
+    auto_class, _ = _AUTO_CLASSES[kind or saved_kind(config, folder)]
     model, info = loading(
         folder,
         lambda: auto_class.from_pretrained(
@@ -243,7 +243,8 @@ def _copy_code(folder: Path) -> None:
         shutil.copyfile(file, target)
 
 
-def _saved_kind(config: ElixirCoderConfig, folder: Path | str) -> str:
+def saved_kind(config: ElixirCoderConfig, folder: Path | str) -> str:
+    """What `load_model` calls the model that was saved. Raises CheckpointError where the folder does not say."""
     for kind, (_, model_class) in _AUTO_CLASSES.items():
         if model_class.__name__ in (config.architectures or ()):
             return kind

@@ -38,7 +38,7 @@ R = TypeVar("R")
 class TrainRecipe:
     """Every setting of one training run; it is saved beside the weights."""
 
-    data: Path = field(metadata={"help": "folder of shards from `elixir-coder data`"})
+    data: tuple[Path, ...] = field(metadata={"help": "folders of shards from `elixir-coder data`"})
     out: Path = field(metadata={"help": "folder for checkpoints, logs and the saved recipe"})
     steps: int = field(metadata={"help": "optimizer steps of the whole run"})
 
@@ -50,17 +50,35 @@ class TrainRecipe:
     init_from: Path | None = field(
         default=None, metadata={"help": "model folder whose weights to start from, instead of random ones"}
     )
+    adapter: str | None = field(
+        default=None, metadata={"help": "train a LoRA adapter of this name on --init_from, and nothing else"}
+    )
+    adapter_rank: int = field(default=4, metadata={"help": "rank of the adapter"})
 
-    denoise: float = field(default=0.3, metadata={"help": "weight of span denoising in the mix of objectives"})
-    infill: float = field(default=0.3, metadata={"help": "weight of filling in the middle"})
-    complete: float = field(default=0.4, metadata={"help": "weight of continuing a prefix"})
+    tasks: tuple[str, ...] = field(
+        default=("denoise=0.3", "infill=0.3", "complete=0.4"),
+        metadata={"help": "what to train on, each with its share of the rows; `elixir-coder tasks` lists them"},
+    )
+    temperature: float = field(
+        default=1.0, metadata={"help": "1 takes of each folder what it has, a high one the same from each"}
+    )
+    test_type: str | None = field(
+        default=None, metadata={"help": "only examples with this kind of tests, e.g. property or liveview"}
+    )
+    phase_starts: tuple[float, ...] = field(
+        default=(),
+        metadata={"help": "curriculum: shares of the steps where its later phases begin, e.g. 0.25 0.5 0.75"},
+    )
+    ramp_steps: int = field(default=100, metadata={"help": "steps until a task that joins has its whole share"})
     source_length: int = field(default=512, metadata={"help": "tokens the encoder reads per row, at most"})
     target_length: int = field(default=256, metadata={"help": "tokens the decoder writes per row, at most"})
 
-    batch_size: int = field(
-        default=32, metadata={"help": "rows per optimizer step, over all processes and accumulation"}
+    batch_tokens: int = field(
+        default=16_384,
+        metadata={"help": "tokens, read and written, per optimizer step, over all processes and accumulation"},
     )
     gradient_accumulation: int = field(default=1, metadata={"help": "backward passes per optimizer step"})
+    packing: bool = field(default=True, metadata={"help": "many texts in one row, without padding; not with --compile"})
     learning_rate: float = field(default=1e-3, metadata={"help": "peak, after warm-up"})
     schedule: Literal["cosine", "wsd", "constant"] = field(
         default="cosine", metadata={"help": "what the learning rate does after warm-up; wsd stays, then decays"}
@@ -75,11 +93,32 @@ class TrainRecipe:
     adam_beta2: float = field(default=0.98, metadata={"help": "AdamW's memory of the squared gradient"})
     max_grad_norm: float = field(default=1.0, metadata={"help": "clip the gradient to this norm; inf never clips"})
 
+    loss_weights: tuple[str, ...] = field(
+        default=("quality=0.5", "security=0.5", "write_tests=0.8", "clarify=0.3", "explain=0.3"),
+        metadata={"help": "what a task's losses are multiplied by, 1 where not named"},
+    )
+    loss_weighting: Literal["fixed", "uncertainty", "gradnorm"] = field(
+        default="fixed", metadata={"help": "fixed counts every token alike; the others learn a weight for each task"}
+    )
+    label_smoothing: float = field(default=0.0, metadata={"help": "share of a token's target that goes to all tokens"})
+    label_balance: bool = field(
+        default=False, metadata={"help": "weigh a label's positives and negatives alike, from samples of the data"}
+    )
+    asymmetric: tuple[float, ...] = field(
+        default=(), metadata={"help": "gamma_negative, gamma_positive and margin of the asymmetric loss of labels"}
+    )
+    logits_chunk: int = field(default=1024, metadata={"help": "tokens whose logits are in memory at one time"})
+    teacher: Path | None = field(
+        default=None, metadata={"help": "model folder to learn from, with the same vocabulary"}
+    )
+    distillation: float = field(default=0.5, metadata={"help": "share of the loss that is the --teacher's opinion"})
+    distillation_temperature: float = field(default=2.0, metadata={"help": "of both models' probabilities there"})
+
     precision: Literal["fp32", "bf16"] = field(default="fp32", metadata={"help": "type of the forward pass"})
     gradient_checkpointing: bool = field(
         default=False, metadata={"help": "recompute activations in the backward pass, to save memory"}
     )
-    compile: bool = field(default=False, metadata={"help": "run the model through torch.compile"})
+    compile: bool = field(default=False, metadata={"help": "run the model through torch.compile, on padded rows"})
     num_threads: int | None = field(default=None, metadata={"help": "CPU threads of torch; none leaves its choice"})
     seed: int = field(default=0, metadata={"help": "of weights, order and corruption"})
 
@@ -87,6 +126,10 @@ class TrainRecipe:
     eval_every: int = field(default=500, metadata={"help": "steps between two evaluations; 0 only at the end"})
     eval_files: int = field(default=64, metadata={"help": "held-out files an evaluation reads, at most"})
     eval_bytes: int = field(default=200_000, metadata={"help": "bytes of them an evaluation reads, at most"})
+    eval_rows: int = field(default=16, metadata={"help": "held-out rows of each task an evaluation reads; 0 for none"})
+    norms_every: int = field(
+        default=0, metadata={"help": "steps between two measures of each task's gradient norm; 0 for none"}
+    )
     save_every: int = field(default=500, metadata={"help": "steps between two checkpoints; 0 only at the end"})
     keep_best: int = field(default=1, metadata={"help": "checkpoints of lowest held-out loss to keep; 0 keeps none"})
     resume: bool = field(
@@ -104,20 +147,24 @@ class TrainRecipe:
             "steps",
             "source_length",
             "target_length",
-            "batch_size",
+            "batch_tokens",
+            "adapter_rank",
+            "logits_chunk",
             "gradient_accumulation",
             "log_every",
             "eval_files",
             "eval_bytes",
         ):
             check_range(self, name, at_least=1)
-        for name in ("warmup_steps", "eval_every", "save_every", "keep_best"):
+        for name in ("warmup_steps", "eval_every", "save_every", "keep_best", "eval_rows", "norms_every", "ramp_steps"):
             check_range(self, name, at_least=0)
-        for name in ("denoise", "infill", "complete", "weight_decay"):
-            check_range(self, name, at_least=0, below=math.inf)
+        check_range(self, "weight_decay", at_least=0, below=math.inf)
+        for name in ("temperature", "distillation_temperature"):
+            check_range(self, name, above=0, below=math.inf)
         for name in ("adam_beta1", "adam_beta2"):
             check_range(self, name, at_least=0, below=1)
-        for name in ("min_learning_rate_ratio", "decay_fraction"):
+        check_range(self, "label_smoothing", at_least=0, below=1)
+        for name in ("min_learning_rate_ratio", "decay_fraction", "distillation"):
             check_range(self, name, at_least=0, at_most=1)
         check_range(self, "learning_rate", above=0, below=math.inf)
         check_range(self, "max_grad_norm", above=0)
@@ -135,13 +182,15 @@ class TrainRecipe:
 
     def validate(self) -> None:
         """Raise RecipeError where two settings contradict each other."""
-        if self.denoise + self.infill + self.complete == 0:
-            raise RecipeError("--denoise, --infill and --complete are all 0; give at least one objective some weight")
-        if self.batch_size % self.gradient_accumulation:
-            raise RecipeError(
-                f"--batch_size {self.batch_size} is not a multiple of --gradient_accumulation"
-                f" {self.gradient_accumulation}; every backward pass takes the same number of rows"
-            )
+        if not any(self.shares.values()):
+            raise RecipeError("--tasks gives every task a share of 0; give at least one more")
+        self.weights  # noqa: B018, whose words are checked
+        if self.loss_weighting == "gradnorm" and not self.norms_every:
+            raise RecipeError("--loss_weighting gradnorm needs the tasks' gradients; give --norms_every, e.g. 10")
+        if self.asymmetric and len(self.asymmetric) != 3:
+            raise RecipeError(f"--asymmetric takes three numbers, e.g. 4 1 0.05; got {len(self.asymmetric)}")
+        if self.adapter is not None and self.init_from is None:
+            raise RecipeError("--adapter trains what is added to a model; give the model as --init_from")
         if self.warmup_steps >= self.steps:
             raise RecipeError(
                 f"--warmup_steps {self.warmup_steps} leaves nothing of --steps {self.steps};"
@@ -152,6 +201,33 @@ class TrainRecipe:
                 f"--warmup_steps {self.warmup_steps} and --decay_fraction {self.decay_fraction} together are longer"
                 f" than --steps {self.steps}; make one of them smaller"
             )
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of each task in the rows, as given; those of 0 are left out."""
+        return {name: share for name, share in _named_numbers("tasks", self.tasks).items() if share}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """What the losses of tasks are multiplied by."""
+        return _named_numbers("loss_weights", self.loss_weights)
+
+
+def _named_numbers(setting: str, texts: Iterable[str]) -> dict[str, float]:
+    """["quality=0.5"] -> {"quality": 0.5}; a name alone counts 1."""
+    numbers = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            number = float(value) if equals else 1.0
+        except ValueError:
+            number = math.nan
+        if not name or not (math.isfinite(number) and number >= 0):
+            raise RecipeError(f"--{setting} takes name=number, at least 0, e.g. quality=0.5; got {text!r}")
+        if name in numbers:
+            raise RecipeError(f"--{setting} names {name} twice")
+        numbers[name] = number
+    return numbers
 
 
 def check_range(

@@ -196,6 +196,16 @@ def test_a_source_without_a_target_is_read_all_the_same():
     assert together.quality_logits.shape == (len(pairs), 3)
 
 
+@every_variant
+def test_where_nothing_is_written_the_sources_are_read(variant):
+    model, pairs = model_of(variant).eval(), texts()
+    batch, _ = packed(pairs, rows=1)
+    read = model(**batch).quality_logits
+    batch |= {name: torch.zeros(1, 1, dtype=torch.long) for name in ("decoder_input_ids", "decoder_segment_ids")}
+
+    torch.testing.assert_close(model(**batch).quality_logits, read)
+
+
 def test_what_cannot_be_is_refused():
     model = model_of("tiny")
     batch, _ = packed(texts(), rows=1)

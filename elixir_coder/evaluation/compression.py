@@ -20,9 +20,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from elixir_coder.errors import InputError
 from elixir_coder.example import Example
 from elixir_coder.tasks.complete import Complete
-from elixir_coder.tasks.row import Row, SpecialTokens
+from elixir_coder.tasks.row import UNKNOWN, Row, SpecialTokens
 from elixir_coder.tasks.window import Window
-from elixir_coder.training.batches import IGNORED, Corpus, collate
+from elixir_coder.training.mixture import Corpus
+from elixir_coder.training.packing import pad
 
 
 @dataclass(frozen=True)
@@ -104,17 +105,17 @@ def target_scores(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """For each pair the scores (T, vocabulary) float32 of its target's tokens, and these (T,); both may be gone when
     the next ones are asked for. With the fast runtime they are what it writes by, not what its plain forward gives."""
-    batch = {name: tensor.to(model.device) for name, tensor in collate(list(pairs), pad_token_id).items()}
+    batch = {name: tensor.to(model.device) for name, tensor in pad(list(pairs), pad_token_id).items()}
     labels = batch.pop("labels")
     decoder_input_ids = model.prepare_decoder_input_ids_from_labels(labels)
     runtime = getattr(model, "runtime", None)
     if runtime is None:
         logits = model(**batch, decoder_input_ids=decoder_input_ids, use_cache=False).logits
         for row, label in zip(logits, labels):
-            yield row[label != IGNORED].float(), label[label != IGNORED]
+            yield row[label != UNKNOWN].float(), label[label != UNKNOWN]
     else:
         for source, written, label in zip(runtime.read(**batch), decoder_input_ids, labels):
-            is_real = label != IGNORED
+            is_real = label != UNKNOWN
             state = runtime.state([source], capacity=int(is_real.sum()))
             yield state.step([written[is_real].tolist()], keep_all=True), label[is_real]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elixir_coder.training.batches import Corpus
+from elixir_coder.training.mixture import Corpus
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from elixir_coder.errors import RecipeError
 from elixir_coder.evaluation.compression import pieces, target_scores
 from elixir_coder.evaluation.scores import wilson_interval
 from elixir_coder.tasks.complete import Complete
-from elixir_coder.training.batches import Corpus
+from elixir_coder.training.mixture import Corpus
 
 NUM_TOP = 5
 

@@ -14,7 +14,7 @@ from elixir_coder.errors import InputError, require
 from elixir_coder.generation.generator import grammar_for
 from elixir_coder.generation.healing import TokenHealing, TokenTexts
 from elixir_coder.tasks.row import Row
-from elixir_coder.training.batches import collate
+from elixir_coder.training.packing import pad
 
 
 class Written(NamedTuple):
@@ -85,7 +85,7 @@ def write(
         torch.manual_seed(seed)
         groups = [[at for at in order if modes[at] is not None], [at for at in order if modes[at] is None]]
         for numbers in (group[at : at + batch_size] for group in groups for at in range(0, len(group), batch_size)):
-            batch = collate([Row(sources[number], []) for number in numbers], tokenizer.pad_token_id)
+            batch = pad([Row(sources[number], []) for number in numbers], tokenizer.pad_token_id)
             start = [[model.config.decoder_start_token_id, *prefixes[number]] for number in numbers]
             width = max(len(row) for row in start)
             padding = [width - len(row) for row in start]  # on the left, where the decoder does not look

@@ -3,9 +3,9 @@
     ADAPTER/adapter_config.json           as peft writes it
             adapter_model.safetensors     as peft writes it: lora_A (rank, inputs) and lora_B (outputs, rank) of a layer
 
-An adapted layer computes W x + scale · B A x, which is a layer with W + scale · B A. So each adapter gets a model of its
-own with that added, made when it is first asked for: it is as fast as the base's, its weights can be packed for the
-fast runtime, and requests with different adapters do not wait for each other. peft is not needed to write, only to train
+An adapted layer computes W x + scale · B A x, which is a layer with W + scale · B A. So each adapter gets a model of
+its own with that added, made when it is first asked for: it is as fast as the base's, its weights can be packed for the
+fast runtime, and requests with different adapters do not wait for each other. To write needs no peft, to train does
 (training/adapters.py).
 
 Method: Hu et al. 2021, https://arxiv.org/abs/2106.09685
@@ -95,7 +95,9 @@ class Adapter:
         """Add the adapter to the model's weights, in place, once it is found to fit."""
         self.check_fits(model)
         for name, (first, second) in self.layers.items():
-            weight = _layer(model, name).weight
+            layer = _layer(model, name)
+            assert layer is not None, name  # as was checked
+            weight = layer.weight
             weight.copy_(weight.float() + self.scale * (second @ first).to(weight.device))
 
 
@@ -139,8 +141,8 @@ def read_adapter(folder: Path | str) -> Adapter:
         layers[name] = first.float(), second.float()
     if not layers:
         raise CheckpointError(f"{folder / WEIGHTS} adapts nothing; train it again")
-    base_name = config.get("base_model_name_or_path")
-    return Adapter(folder, rank, float(alpha), metadata.get(FINGERPRINT, ""), base_name or "", layers)
+    base_name = str(config.get("base_model_name_or_path") or "")
+    return Adapter(folder, rank, float(alpha), metadata.get(FINGERPRINT, ""), base_name, layers)
 
 
 def fingerprint(model: PreTrainedModel, names: Iterable[str]) -> str:

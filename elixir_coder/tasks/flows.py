@@ -96,7 +96,7 @@ class FlowEdges:
     share: float = 0.2
 
     def accepts(self, example: Example) -> bool:
-        return any(flow.sources for flow in example.flows)
+        return len(example.flows) > 2 and any(flow.sources for flow in example.flows)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Row | None:
         graph = graph_of(self.setup, example, rng)

@@ -180,8 +180,9 @@ class MaskIdentifiers:
         del source[setup.source_length - 1 :]  # parted by sentinels, a text may take more tokens than it did in one
 
         target: list[int] = []
+        left = set(source)
         for sentinel, ids in zip(sentinels.values(), spelt):
-            if sentinel in source:
+            if sentinel in left:
                 target += [sentinel, *ids]
         return Row([*source, special.eos], [*target, special.eos]) if target else None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from types import MappingProxyType
 
 from elixir_coder.example import Turn
@@ -35,7 +35,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "match": "{instruction}",
     }
 )
-CONVERSE = "converse"  # has turns instead of texts: see `conversation`
+NOTHING = "ok"  # what is written where there is nothing to say
 
 
 def prompt(setup: Setup, task: str, **texts: str) -> list[int]:
@@ -114,7 +114,7 @@ def _assembled(setup: Setup, task: str, texts: Mapping[str, str]) -> tuple[list[
     return [*ids, setup.special.eos], is_whole
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pieces(template: str) -> tuple[tuple[str, str, str], ...]:
     """Its parts in order, each either a field's name, a special token's name, or literal text."""
     return tuple(re.findall(r"\{(\w+)\}|<(\w+)>|([^{<]+)", template))

@@ -13,10 +13,26 @@ from types import MappingProxyType
 from typing import Any
 
 from elixir_coder.errors import RecipeError
+from elixir_coder.tasks.annotated import Annotated, AnnotatedText
+from elixir_coder.tasks.causal import Causal
+from elixir_coder.tasks.clarify import Clarify
 from elixir_coder.tasks.complete import Complete
+from elixir_coder.tasks.converse import Converse
 from elixir_coder.tasks.denoise import Denoise
+from elixir_coder.tasks.document import Document
+from elixir_coder.tasks.explain import Explain
+from elixir_coder.tasks.flows import FlowAlignment, FlowEdges
+from elixir_coder.tasks.generate import Generate
+from elixir_coder.tasks.identifiers import MaskIdentifiers, TagIdentifiers
+from elixir_coder.tasks.implement import Implement
 from elixir_coder.tasks.infill import Infill
+from elixir_coder.tasks.ontology import Ontology
+from elixir_coder.tasks.quality import Quality
+from elixir_coder.tasks.repair import Repair
+from elixir_coder.tasks.retrieval import Match, Retrieve
 from elixir_coder.tasks.row import ExampleTask, Setup
+from elixir_coder.tasks.security import Security
+from elixir_coder.tasks.write_tests import WriteTests
 
 METRICS: Mapping[str, str] = MappingProxyType(
     {
@@ -42,18 +58,42 @@ class Entry:
     description: str
 
 
-def _entries(*entries: Entry) -> Mapping[str, Entry]:
-    return MappingProxyType({entry.task.name: entry for entry in entries})
+def _window(task: type, description: str) -> Entry:
+    return Entry(task, ("tokens",), "token_accuracy", description)
 
 
-_WINDOW = MappingProxyType(
+_WINDOW: Mapping[str, Entry] = MappingProxyType(
     {
-        "denoise": Entry(Denoise, ("tokens",), "token_accuracy", "source text with holes -> what was in them"),
-        "infill": Entry(Infill, ("tokens",), "token_accuracy", "what stands around a hole -> the hole"),
-        "complete": Entry(Complete, ("tokens",), "token_accuracy", "the beginning of a text -> what follows"),
+        "denoise": _window(Denoise, "text with holes -> what was in them"),
+        "infill": _window(Infill, "what stands around a hole -> the hole"),
+        "complete": _window(Complete, "the beginning of a text -> what follows"),
+        "causal": _window(Causal, "nothing -> a text"),
     }
 )
-_EXAMPLE = _entries()
+_OF_EXAMPLES: tuple[tuple[type[ExampleTask], str, str], ...] = (
+    (TagIdentifiers, "tags", "code -> which tokens belong to a name"),
+    (MaskIdentifiers, "tokens", "code with its names hidden -> the names"),
+    (FlowEdges, "edges", "code and its variables -> which value comes from which"),
+    (FlowAlignment, "edges", "code and its variables -> which is written where"),
+    (AnnotatedText, "tokens", "what the knowledge graph says, and the beginning of code -> what follows"),
+    (Annotated, "tokens", "the beginning of code with knowledge beside it -> what follows"),
+    (Ontology, "tokens", "code -> what the knowledge graph says of it"),
+    (Generate, "tokens", "a request -> code"),
+    (Converse, "tokens", "a conversation -> the assistant's next turn"),
+    (WriteTests, "tokens", "code and the kind of tests -> tests"),
+    (Implement, "tokens", "tests -> code that passes them"),
+    (Quality, "quality", "code -> which checks of Credo it breaks"),
+    (Security, "security tokens", "code -> which rules of Sobelow it breaks, where, and why"),
+    (Clarify, "clarification tokens", "a request -> whether something is open, and the question to ask"),
+    (Explain, "tokens", "code -> what it does and why"),
+    (Repair, "tokens", "code and what is wrong with it -> code without the fault"),
+    (Document, "tokens", "code -> its documentation"),
+    (Retrieve, "contrast", "a request -> the code that answers it, among others"),
+    (Match, "match", "a request and code -> whether they belong together"),
+)
+_EXAMPLE: Mapping[str, Entry] = MappingProxyType(
+    {task.name: Entry(task, tuple(heads.split()), task.metric, says) for task, heads, says in _OF_EXAMPLES}
+)
 TASKS: Mapping[str, Entry] = MappingProxyType({**_WINDOW, **_EXAMPLE})
 WINDOW_TASKS: Mapping[str, type] = MappingProxyType({name: entry.task for name, entry in _WINDOW.items()})
 EXAMPLE_TASKS: Mapping[str, type[ExampleTask]] = MappingProxyType(
@@ -69,7 +109,8 @@ def build(name: str, setup: Setup) -> Any:
     if name in WINDOW_TASKS:
         return WINDOW_TASKS[name](setup.special, setup.source_length, setup.target_length)
     if name in EXAMPLE_TASKS:
-        return EXAMPLE_TASKS[name](setup)
+        task: Any = EXAMPLE_TASKS[name]
+        return task(setup)
     nearest = difflib.get_close_matches(name, TASKS, n=1)
     hint = f"did you mean {nearest[0]}?" if nearest else f"there is: {', '.join(TASKS)}"
     raise RecipeError(f"no such task: {name}; {hint}")

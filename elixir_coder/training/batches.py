@@ -1,30 +1,31 @@
-"""The rows of each training step, as a pure function of the recipe and the step number.
+"""The rows of each training step: drawn from a mixture, cut into groups of equally many tokens, made into tensors.
 
-Nothing is remembered between steps: row k of an epoch is a window of a file at a place that depends on (seed, epoch, k)
-alone. So a resumed run needs no loader state, and every process can work out the whole step and take its share.
+A step depends on the seed, its number and how far each stream is; the latter, a few integers, is all that a checkpoint
+has to hold. Every process works out the whole step and takes its share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from elixir_coder.errors import DataError
-from elixir_coder.example import Example
 from elixir_coder.tasks.row import Row
-from elixir_coder.tasks.window import Window, WindowTask
-
-IGNORED = -100
+from elixir_coder.training.curriculum import Curriculum
+from elixir_coder.training.mixture import Mixture
+from elixir_coder.training.objective import counts_of
+from elixir_coder.training.packing import collate
 
 # What a random stream is for; with it in the seed, no two purposes ever share one.
-_ORDER, _SHIFT, _ROW, _DROPOUT = range(1, 5)
+_DRAW, _DROPOUT = range(101, 103)
+# Rows of a task that are drawn together: texts that are to be told apart need company.
+_TOGETHER: Mapping[str, int] = {"retrieve": 8}
+_MOST_MISSES = 1000  # examples in a row that give none
 
 
 def dropout_seed(seed: int, step: int, group: int) -> int:
@@ -36,131 +37,117 @@ def dropout_seed(seed: int, step: int, group: int) -> int:
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """Files as one run of tokens. tokens: (total,) int32. starts: (files + 1,) int64, where each file begins."""
+class Step:
+    """groups: for each backward pass what `Objective` takes. counts: (tasks, KINDS) losses in all groups together.
+    num_tokens: that are read or written. num_places: the same with padding. cursors: how far each stream is then."""
 
-    tokens: np.ndarray
-    starts: np.ndarray
-
-    @classmethod
-    def of(cls, examples: Iterable[Example], tokenizer: PreTrainedTokenizerBase) -> Corpus:
-        """Tokenize every example. A special token's name in the code is text like any other.
-
-        Raises DataError when there is nothing to train on.
-        """
-        files: list[np.ndarray] = []
-        texts_left = (example.code for example in examples)
-        while texts := list(islice(texts_left, 1000)):  # as lists, all the integers would take nine times the memory
-            encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
-            files += [np.asarray(ids, dtype=np.int32) for ids in encoded.input_ids if ids]
-        if not files:
-            raise DataError("the corpus has no text; collect it again")
-        starts = np.concatenate([[0], np.cumsum([len(ids) for ids in files])])
-        return cls(np.concatenate(files), starts)
-
-    def windows(self, length: int) -> np.ndarray:
-        """(windows, 2) int64: the file and the first token of each window when files are cut every `length` tokens."""
-        sizes = np.diff(self.starts)
-        counts = -(-sizes // length)
-        files = np.repeat(np.arange(len(sizes)), counts)
-        index_in_file = np.arange(len(files)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.stack([files, self.starts[files] + index_in_file * length], axis=1)
+    number: int
+    groups: list[dict[str, torch.Tensor]]
+    counts: torch.Tensor
+    num_tokens: int
+    num_places: int
+    cursors: dict[str, int]
 
 
 class Batches:
-    """Rows for training steps 1, 2, 3, ...
+    """Training steps 1, 2, 3, ...
 
-    tasks: each with its share of the rows. window: tokens a task is given. batch_size: rows of one step over all
-    processes. parts: equal groups a step is split into (processes × accumulation); rows are sorted by length first,
-    so that each group has little padding.
+    tasks: names, whose places are the task numbers. batch_tokens: that a step reads and writes, at least; the row that
+    reaches it is the last. parts: groups a step is cut into (processes × accumulation). collating: further arguments
+    of `packing.collate`.
     """
 
     def __init__(
         self,
-        corpus: Corpus,
-        tasks: Mapping[WindowTask, float],
+        mixture: Mixture,
+        curriculum: Curriculum,
+        tasks: tuple[str, ...],
         *,
-        window: int,
-        batch_size: int,
+        batch_tokens: int,
         parts: int,
         seed: int,
-        pad_token_id: int,
+        collating: Mapping[str, Any],
     ):
-        assert batch_size % parts == 0, "train.py checks the recipe before it builds batches"
-        shares = np.array(list(tasks.values()), dtype=float)
-        self.corpus = corpus
-        self.tasks = list(tasks)
-        self.thresholds = np.cumsum(shares / shares.sum())[:-1]
-        self.window = window
-        self.batch_size = batch_size
+        self.mixture = mixture
+        self.curriculum = curriculum
+        self.numbers = {task: number for number, task in enumerate(tasks)}
+        self.batch_tokens = batch_tokens
         self.parts = parts
         self.seed = seed
-        self.pad_token_id = pad_token_id
-        self.windows = corpus.windows(window)
-        self._order = lru_cache(maxsize=2)(self._order_of)  # a step may end one epoch and begin the next
+        self.collating = collating
 
-    @property
-    def steps_per_epoch(self) -> float:
-        return len(self.windows) / self.batch_size
-
-    def steps(self, first: int, last: int) -> Iterator[tuple[int, list[dict[str, torch.Tensor]], int]]:
-        """Each step's number with what `step` gives. The next one is made in a thread meanwhile: a row takes 0.2 ms of
-        Python, a fifth of the time of an accelerator that trains on 1,000 rows a second."""
+    def steps(self, first: int, last: int, cursors: Mapping[str, int]) -> Iterator[Step]:
+        """Steps first..last, where `cursors` says how far the streams were before. The next one is made in a thread
+        meanwhile."""
         with ThreadPoolExecutor(max_workers=1) as thread:
-            upcoming = thread.submit(self.step, first)
-            for step in range(first, last + 1):
-                groups, num_targets = upcoming.result()
-                upcoming = thread.submit(self.step, step + 1)
-                yield step, groups, num_targets
+            upcoming = thread.submit(self.step, first, cursors)
+            for number in range(first, last + 1):
+                step = upcoming.result()
+                upcoming = thread.submit(self.step, number + 1, step.cursors)
+                yield step
 
-    def step(self, step: int) -> tuple[list[dict[str, torch.Tensor]], int]:
-        """The groups of step 1, 2, ... and the number of tokens with a loss in all of them together.
+    def step(self, number: int, cursors: Mapping[str, int]) -> Step:
+        """One step; the same arguments give the same step."""
+        rows, after = self.rows(number, cursors)
+        groups = _shared_out(rows, self.parts)
+        tensors = [collate(group, **self.collating) for group in groups]
+        return Step(
+            number=number,
+            groups=tensors,
+            counts=torch.stack([counts_of(each, len(self.numbers)) for each in tensors]).sum(dim=0),
+            num_tokens=sum(row.num_tokens for _, row in rows),
+            num_places=sum(each["input_ids"].numel() + each["labels"].numel() for each in tensors),
+            cursors=after,
+        )
 
-        A group holds input_ids, attention_mask (rows, S) and labels (rows, T), int64, -100 where no loss is wanted.
+    def rows(self, number: int, cursors: Mapping[str, int]) -> tuple[list[tuple[int, Row]], dict[str, int]]:
+        """The rows of a step, each with the number of its task, and how far the streams are after them.
+
+        Raises DataError when a stream gives no row any more.
         """
-        first = (step - 1) * self.batch_size
-        pairs = [self.pair(index) for index in range(first, first + self.batch_size)]
-        pairs.sort(key=lambda pair: (len(pair.target), len(pair.source)))
-        size = self.batch_size // self.parts
-        groups = [collate(pairs[at : at + size], self.pad_token_id) for at in range(0, self.batch_size, size)]
-        return groups, sum(len(pair.target) for pair in pairs)
-
-    def pair(self, index: int) -> Row:
-        """Row `index`, counted from 0 through all epochs; each epoch has every window once, in an order of its own."""
-        epoch, place = divmod(index, len(self.windows))
-        row = int(self._order(epoch)[place])
-        rng = self._random(_ROW, epoch, row)
-        task = self.tasks[int(np.searchsorted(self.thresholds, rng.random(), side="right"))]
-        return task(self.window_at(epoch, row), rng)
-
-    def window_at(self, epoch: int, row: int) -> Window:
-        """Window `row` of an epoch. After the first epoch the cuts of each file are shifted, so that its text is seen
-        in other pieces."""
-        file, start = self.windows[row]
-        first, last = self.corpus.starts[file : file + 2]
-        if epoch:
-            start += self._random(_SHIFT, epoch, int(file)).integers(-(self.window // 2), self.window // 2 + 1)
-        start = min(max(start, first), max(last - self.window, first))
-        end = min(start + self.window, last)
-        return Window(self.corpus.tokens[start:end], is_end=bool(end == last))
-
-    def _order_of(self, epoch: int) -> np.ndarray:
-        return self._random(_ORDER, epoch).permutation(len(self.windows))
-
-    def _random(self, *key: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, *key])
+        shares = self.curriculum.shares_at(number)
+        weights = self.mixture.weights(
+            {task: share / _TOGETHER.get(task, 1) for task, share in shares.items()},
+            lambda task: self.curriculum.tier_at(task, number),
+        )
+        thresholds = np.cumsum(weights)[:-1]
+        rng = np.random.default_rng([self.seed, _DRAW, number])
+        after = dict(cursors)
+        rows: list[tuple[int, Row]] = []
+        num_tokens = misses = 0
+        while num_tokens < self.batch_tokens or len(rows) < self.parts:
+            stream = self.mixture.streams[int(np.searchsorted(thresholds, rng.random(), side="right"))]
+            for _ in range(_TOGETHER.get(stream.task, 1)):
+                row = stream.row(after.get(stream.key, 0))
+                after[stream.key] = after.get(stream.key, 0) + 1
+                if row is None:
+                    misses += 1
+                    if misses == _MOST_MISSES:
+                        raise DataError(
+                            f"{misses} examples of {stream.key} give no row of at most --source_length and "
+                            "--target_length tokens; raise them or leave the task out"
+                        )
+                    continue
+                misses = 0
+                rows.append((self.numbers[stream.task], row))
+                num_tokens += row.num_tokens
+        return rows, after
 
 
-def collate(pairs: Iterable[Row], pad_token_id: int) -> dict[str, torch.Tensor]:
-    """Pad pairs on the right to one batch."""
+def _shared_out(rows: list[tuple[int, Row]], parts: int) -> list[list[tuple[int, Row]]]:
+    """The rows in groups of about as many tokens; those with candidates stay together, since each is the others' foil.
 
-    def padded(rows: list[list[int]], value: int) -> torch.Tensor:
-        width = max(len(row) for row in rows)
-        return torch.tensor([row + [value] * (width - len(row)) for row in rows])
-
-    sources, targets = map(list, zip(*pairs))
-    return {
-        "input_ids": padded(sources, pad_token_id),
-        "attention_mask": padded([[1] * len(source) for source in sources], 0),
-        "labels": padded(targets, IGNORED),
-    }
+    The longest first, each to the group that has least: at most one row's length between the groups.
+    """
+    together = [each for each in rows if each[1].candidates]
+    bundles = [[each] for each in rows if not each[1].candidates] + ([together] if together else [])
+    bundles.sort(key=lambda bundle: -sum(row.num_tokens for _, row in bundle))
+    groups: list[list[tuple[int, Row]]] = [[] for _ in range(parts)]
+    sizes = [0] * parts
+    for bundle in bundles:
+        place = min(range(parts), key=lambda part: (sizes[part], len(groups[part])))
+        groups[place] += bundle
+        sizes[place] += sum(row.num_tokens for _, row in bundle)
+    if not all(groups):
+        raise DataError(f"a step has fewer rows than its {parts} groups; raise --batch_tokens")
+    return groups

@@ -30,6 +30,7 @@ _POINTS = 500  # places and times remembered of a run, for the time that is left
 
 # What a record may hold that has a place or a form of its own; all its other numbers are shown by their names.
 _GROUPS = ("tasks", "weights", "shares", "gradient_norms", "held_out")
+SURENESS = ("count", "low", "high")  # of a score: its rows, and its 95% interval
 _NOT_SHOWN = {"step", "seconds", "note", *_GROUPS}
 _WORDS: Mapping[str, tuple[str, str]] = {
     "tokens_per_second": ("tokens/s", ",.0f"),
@@ -160,21 +161,22 @@ class Dashboard:
 
     def _table(self, width: int) -> list[str]:
         """The head and a line for each task, with the columns that have something to say and that there is room for."""
-        first: dict[
-            str, int
-        ] = {}  # where a task came first; a loss "quality:quality" is one of the task before the colon
-        for number, task in enumerate(self.tasks):
-            first.setdefault(task.partition(":")[0], number)
         held_out = {task: headline(score) for task, score in self.groups["held_out"].items()}
         changes = {task: value - self.before[task] for task, (_, value) in held_out.items() if task in self.before}
+        lines = self._lines()
+        names = dict.fromkeys(lines.values())
+
+        def formatted(values: Mapping[str, float], form: str) -> dict[str, str]:
+            return {lines[name]: format(value, form) for name, value in values.items()}
+
         columns = [
-            _Column("task", 0, {task: _printable(task) for task in self.tasks}, is_text=True),
-            _Column("loss", 2, _formatted(self.groups["tasks"], ".3f")),
-            _Column("weight", 5, _formatted(self.groups["weights"], ".2f")),
-            _Column("share", 4, _formatted(self.groups["shares"], ".1%")),
-            _Column("norm", 6, _formatted(self.groups["gradient_norms"], ".2g")),
-            _Column("held out", 0, _formatted({task: value for task, (_, value) in held_out.items()}, ".3f")),
-            _Column("change", 1, _formatted(changes, "+.3f")),
+            _Column("task", 0, {name: _printable(name) for name in names}, is_text=True),
+            _Column("loss", 2, formatted(self.groups["tasks"], ".3f")),
+            _Column("weight", 5, formatted(self.groups["weights"], ".2f")),
+            _Column("share", 4, formatted(self.groups["shares"], ".1%")),
+            _Column("norm", 6, formatted(self.groups["gradient_norms"], ".2g")),
+            _Column("held out", 0, formatted({task: value for task, (_, value) in held_out.items()}, ".3f")),
+            _Column("change", 1, formatted(changes, "+.3f")),
             _Column("metric", 3, {task: name.replace("_", " ") for task, (name, _) in held_out.items()}, is_text=True),
         ]
         columns = [column for column in columns if column.cells]
@@ -183,9 +185,23 @@ class Dashboard:
         while _wide(columns) > width and any(column.least for column in columns):
             columns.remove(max(columns, key=lambda column: column.least))
         rows = ["  ".join(column.head() for column in columns)]
-        tasks = sorted(self.tasks, key=lambda task: first[task.partition(":")[0]])
-        rows += ["  ".join(column.cell(task) for column in columns) for task in tasks]
+        rows += ["  ".join(column.cell(name) for column in columns) for name in names]
         return [_cut(row.rstrip(), width) for row in rows]
+
+    def _lines(self) -> dict[str, str]:
+        """The line of the table that each name goes to. A loss "quality:quality" is one of the task before the colon:
+        where it is the only one, it stands in that task's line, else in one of its own below."""
+        losses: dict[str, dict[str, None]] = {}
+        for name in self.tasks:
+            losses.setdefault(name.partition(":")[0], {})
+        for group in ("tasks", "weights", "gradient_norms"):
+            for name in self.groups[group]:
+                losses[name.partition(":")[0]][name] = None
+        lines = {}
+        for task, names in losses.items():
+            lines[task] = task
+            lines |= {name: task if len(names) == 1 else name for name in names}
+        return lines
 
     def _draw(self) -> None:
         width, height = self._size()
@@ -246,16 +262,12 @@ def is_terminal(stream: TextIO) -> bool:
 
 def headline(score: Mapping[str, float]) -> tuple[str, float]:
     """The name and the value of a task's metric, in what a record holds of it beside numbers of every task."""
-    return next((name, value) for name, value in score.items() if name not in ("nats", "count", "low", "high"))
+    return next((name, value) for name, value in score.items() if name not in ("nats", *SURENESS))
 
 
 def _wide(columns: Iterable[_Column]) -> int:
     widths = [column.width() for column in columns]
     return sum(widths) + 2 * (len(widths) - 1)
-
-
-def _formatted(values: Mapping[str, float], form: str) -> dict[str, str]:
-    return {task: format(value, form) for task, value in values.items()}
 
 
 def _flow(items: Iterable[str], width: int) -> list[str]:

@@ -1,8 +1,8 @@
 """A small model that learns from a large one: the large one frozen, and the small one begun from its layers.
 
-The loss is `training/losses.distillation_losses`: for each token that the student writes, how far its probabilities are
-from the teacher's (Hinton et al. 2015, https://arxiv.org/abs/1503.02531; for what is written, word by word, Kim and Rush
-2016, section 3.1, https://arxiv.org/abs/1606.07947).
+The loss is `training/losses.distillation_losses`: for each token that is written, how far the student's probabilities
+are from the teacher's (Hinton et al. 2015, https://arxiv.org/abs/1503.02531; of text, word by word: Kim and Rush 2016,
+section 3.1, https://arxiv.org/abs/1606.07947).
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Teacher:
         if theirs != ours:
             odd = min(theirs.items() ^ ours.items(), key=lambda pair: (pair[1], pair[0]))
             raise CheckpointError(
-                f"{folder}: the teacher has another vocabulary than the student ({len(theirs):,} and {len(ours):,} tokens, "
-                f"the first that differs is {odd[0]!r} with id {odd[1]}); both must be trained with one tokenizer"
+                f"{folder}: the teacher has another vocabulary than the student ({len(theirs):,} and {len(ours):,} "
+                f"tokens, the first that differs is {odd[0]!r} with id {odd[1]}); train both with one tokenizer"
             )
         model = checkpoint.load_model(folder, dtype=dtype, tokenizer=tokenizer)
         return cls(model.to(device).requires_grad_(False).eval())
@@ -90,8 +90,8 @@ def student_config(
     preset: one of `ElixirCoderConfig`'s; without one the teacher's own shape, with so many layers. overrides: more
     fields to change. Raises RecipeError for what cannot be, such as more layers than the teacher has.
     """
-    layers = {"encoder_layers": encoder_layers, "decoder_layers": decoder_layers}
-    layers = {name: number for name, number in layers.items() if number is not None}
+    given = {"encoder_layers": encoder_layers, "decoder_layers": decoder_layers}
+    layers = {name: number for name, number in given.items() if number is not None}
     if preset is not None:
         shared = (
             "vocab_size pad_token_id bos_token_id eos_token_id decoder_start_token_id quality_labels security_labels"
@@ -114,8 +114,8 @@ def student_from(
 ) -> PreTrainedModel:
     """A model of `config` with the teacher's weights: those of evenly spaced layers, first and last among them.
 
-    kind: as in `checkpoint.load_model`; a head that the teacher does not have keeps random weights. It is a model of its
-    own, in training mode as new ones are; nothing of it is shared with the teacher.
+    kind: as in `checkpoint.load_model`; a head that the teacher does not have keeps random weights. No memory is shared
+    with the teacher.
 
     Raises CheckpointError naming the field by which the teacher's layers do not fit.
     Source: "shrink and fine-tune", Shleifer and Rush 2020, section 3, https://arxiv.org/abs/2010.13002

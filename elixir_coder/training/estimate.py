@@ -18,13 +18,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from transformers import PretrainedConfig
 
 from configuration_elixir_coder import parameter_table
+from elixir_coder.training.losses import token_losses
 
 Sharding = Literal["none", "ddp", "fsdp2", "zero2", "zero3"]
 
@@ -76,20 +77,20 @@ class Estimate:
     activations: Mapping[str, int]
     logits: int
     exchange: int
-    is_accumulating: bool
     forward: Mapping[str, float]
     backward: Mapping[str, float]
     rates: Rates | None = None
 
     @property
     def total(self) -> int:
-        """The most that stands in memory at once, without the framework itself.
+        """The most that stands in memory at once, without the framework itself. and
+        without what its allocator keeps.
 
-        A step of one backward pass has dropped the gradients of the step before when its activations are at their most.
+        Gradients and activations are added though one grows while the other shrinks: what the allocator gets back of
+        one it rarely can use for the other.
         """
         passing = sum(self.activations.values()) + self.logits
-        both = self.gradients + passing if self.is_accumulating else max(self.gradients, passing)
-        return self.weights + self.optimizer_states + self.exchange + both
+        return self.weights + self.gradients + self.optimizer_states + self.exchange + passing
 
     @property
     def flops(self) -> float:
@@ -138,7 +139,6 @@ def estimate(
     optimizer: str = "adamw",
     gradient_checkpointing: bool = False,
     logits_chunk: int | None = 1024,
-    accumulation: int = 1,
     num_processes: int = 1,
     sharding: Sharding = "none",
     adapter_rank: int | None = None,
@@ -149,7 +149,7 @@ def estimate(
 
     batch_tokens: S + T of one backward pass on one process, of which `source_share` is S. num_texts: texts that share
     them evenly and do not see each other. logits_chunk: target tokens whose logits stand in memory together, None for
-    all. accumulation: backward passes of a step. adapter_rank: of LoRA on every matrix of the layers, the rest frozen;
+    all. adapter_rank: of LoRA on every matrix of the layers, the rest frozen;
     None trains everything. attention_in_blocks: as flash and flex attention, which keep no weights of attention.
     """
     sizes = _Sizes.of(config, batch_tokens, source_share, num_texts, precision)
@@ -187,7 +187,6 @@ def estimate(
         activations=activations,
         logits=sizes.logits(logits_chunk, is_table_trained),
         exchange=_exchange(sharding, table, num_trained),
-        is_accumulating=accumulation > 1,
         forward=forward,
         backward=backward,
         rates=rates,
@@ -310,12 +309,15 @@ class _Sizes:
         return kept | {"one layer": again, "attention weights": weights if activations["attention weights"] else 0}
 
     def logits(self, chunk: int | None, is_table_trained: bool) -> int:
-        """Bytes of the logits of a chunk, their softmax and their gradient, and the gradients that the loss works out
-        at once: those of the states, and of the table where it is trained."""
-        d, num_target = self.config.d_model, self.stacks["decoder"].num_tokens
-        rows = num_target if chunk is None else min(chunk, num_target)
-        gradients = num_target * d + (self.config.vocab_size * d if is_table_trained else 0)
-        return 3 * FLOAT * rows * self.config.vocab_size + FLOAT * gradients
+        """Bytes of the logits that stand in memory together, and of the gradients that training/losses.py works out
+        with them: those of the states, and of the table where it is trained. All at once, PyTorch's own loss keeps
+        logits, softmax and the gradients of both."""
+        d, vocabulary, num_target = self.config.d_model, self.config.vocab_size, self.stacks["decoder"].num_tokens
+        gradients = num_target * d + (vocabulary * d if is_table_trained else 0)
+        if chunk is None:
+            return FLOAT * (4 * num_target * vocabulary + gradients)
+        in_half = self.element if self.element < FLOAT else 0
+        return (FLOAT + in_half) * min(chunk, num_target) * vocabulary + FLOAT * gradients
 
     def operations(self) -> dict[str, float]:
         """Operations of a token forwards. 2 a weight; attention's 4 a pair and channel: scores, and their mean."""
@@ -354,17 +356,22 @@ def measure_rates(
     encoder, decoder = sizes.stacks["encoder"], sizes.stacks["decoder"]
     d, ffn = config.d_model, encoder.ffn
     rows = min(max(encoder.num_tokens, decoder.num_tokens), 2048)
-    head_rows = min(decoder.num_tokens, 1024)
+    head_rows = min(decoder.num_tokens, 256)
     length = max(1, encoder.num_tokens // num_texts)
     texts = max(1, min(num_texts, 2048 // length))
-    place: dict[str, Any] = {"device": device, "requires_grad": True}
-    states, inner, outer = (torch.randn(shape, **place) for shape in ((rows, d), (ffn, d), (d, ffn)))
-    last, table = torch.randn(head_rows, d, **place), torch.randn(config.vocab_size, d, **place)
+
+    def numbers(*shape: int) -> torch.Tensor:
+        """Of a size that weights and states have: where they are larger, a softmax is slow with what is next to 0."""
+        return torch.randn(shape, device=device).mul_(shape[-1] ** -0.5).requires_grad_()
+
+    states, inner, outer = numbers(rows, d), numbers(ffn, d), numbers(d, ffn)
+    last, table = numbers(head_rows, d), numbers(config.vocab_size, d)
     labels = torch.zeros(head_rows, dtype=torch.long, device=device)
+    weights = torch.full((head_rows,), 1 / head_rows, device=device)
     shape = (texts, encoder.num_heads, length, encoder.inner // encoder.num_heads)
-    query, key, value = (torch.randn(shape, **place) for _ in range(3))
+    query, key, value = (numbers(*shape) for _ in range(3))
     has_bias = config.position_embedding_type == "relative"
-    bias = torch.zeros(1, encoder.num_heads, length, length, **place) if has_bias else None
+    bias = numbers(1, encoder.num_heads, length, length) if has_bias else None
 
     def layers() -> torch.Tensor:
         normed = F.rms_norm(states, (d,))
@@ -376,7 +383,7 @@ def measure_rates(
         return F.scaled_dot_product_attention(query.to(half), key.to(half), value.to(half), attn_mask=mask).sum()
 
     def head() -> torch.Tensor:
-        return F.cross_entropy(F.linear(last, table).float(), labels)
+        return token_losses(last, table, None, labels, weights)[0]
 
     def rate(loss_of: Callable[[], torch.Tensor], operations: int) -> float:
         """Operations a second of forward and backward, which is twice the forward."""

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from elixir_coder.errors import require
-from elixir_coder.training.dashboard import Dashboard, headline, is_terminal
+from elixir_coder.training.dashboard import SURENESS, Dashboard, headline, is_terminal
 from elixir_coder.training.state import SETTINGS, best_checkpoint, read_progress
 
 _LIBRARIES = ("elixir-coder", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy")
@@ -225,8 +225,11 @@ def peak_memory() -> str:
 
 
 def _scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Numbers of a nested record by names that TensorBoard groups and does not alter: `held_out/generate/nats`."""
+    """Numbers of a nested record by names that TensorBoard groups and does not alter: `held_out/generate/nats`. How
+    sure a number is stays in the log."""
     for name, value in values.items():
+        if name in SURENESS:
+            continue
         path = prefix + name.replace(":", ".")
         if isinstance(value, Mapping):
             yield from _scalars(value, f"{path}/")
@@ -239,7 +242,7 @@ def _as_lines(record: Mapping[str, Any]) -> str:
     plain = {name: value for name, value in record.items() if not isinstance(value, Mapping) and name != "step"}
     lines = [f"step {record['step']}  " + "  ".join(f"{name} {value:.5g}" for name, value in plain.items())]
     for group, values in record.items():
-        if isinstance(values, Mapping):
+        if isinstance(values, Mapping) and values:
             shown = {
                 task: headline(value)[1] if isinstance(value, Mapping) else value for task, value in values.items()
             }
@@ -314,8 +317,23 @@ def _draw_tasks(path: Path, curves: Mapping[str, TaskCurve], transitions: list[i
     pyplot = _pyplot()
     num_columns = min(4, len(curves))
     num_rows = -(-len(curves) // num_columns)
-    width, height = max(3.4 * num_columns, 7.6), 2.3 * num_rows + 0.4  # inches: the title needs the first
-    figure, panels = pyplot.subplots(num_rows, num_columns, figsize=(width, height), sharex=True, squeeze=False)
+    width, height = max(3.4 * num_columns, 7.6), 2.3 * num_rows + 0.6  # inches: the title needs the first
+    figure, panels = pyplot.subplots(
+        num_rows,
+        num_columns,
+        figsize=(width, height),
+        sharex=True,
+        squeeze=False,
+        # inches around and between panels: to work them out would take as long as all the rest
+        gridspec_kw={
+            "left": 0.45 / width,
+            "right": 1 - 0.45 / width,
+            "bottom": 0.5 / height,
+            "top": 1 - 0.6 / height,
+            "wspace": 0.8 / (width / num_columns - 0.8),
+            "hspace": 0.6 / (height / num_rows - 0.6),
+        },
+    )
     for panel in panels.flat[len(curves) :]:
         panel.set_visible(False)
     for number, (panel, (task, curve)) in enumerate(zip(panels.flat, curves.items())):
@@ -352,8 +370,8 @@ def _draw_tasks(path: Path, curves: Mapping[str, TaskCurve], transitions: list[i
         "held-out metric (blue, with its 95% interval) and training loss (grey, scale on the right)"
         + ("; dotted: a phase begins" if transitions else ""),
         fontsize=8.5,
+        y=1 - 0.2 / height,
     )
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.08 / height))
     _save(figure, path)
 
 

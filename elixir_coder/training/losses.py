@@ -109,6 +109,7 @@ def distillation_losses(
     return _weighted_sum(hidden, weight, bias, coefficients, divergence, chunk_size)
 
 
+@torch.compiler.disable  # a loop of matrix products over tensors that are used again: nothing to gain, much to trace
 def _weighted_sum(
     hidden: torch.Tensor,
     weight: torch.Tensor,

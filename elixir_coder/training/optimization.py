@@ -39,9 +39,10 @@ def learning_rate_at(
 def build_optimizer(
     model: nn.Module, *, learning_rate: float, weight_decay: float, betas: tuple[float, float]
 ) -> torch.optim.AdamW:
-    """AdamW, fused, that decays matrices but neither norms, biases nor embedding tables."""
+    """AdamW, fused, of all weights that train; it decays matrices but neither norms, biases nor embedding tables."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    matrices = [p for p in model.parameters() if p.dim() >= 2 and id(p) not in embeddings]
-    others = [p for p in model.parameters() if p.dim() < 2 or id(p) in embeddings]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.dim() >= 2 and id(p) not in embeddings]
+    others = [p for p in trained if p.dim() < 2 or id(p) in embeddings]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=True)

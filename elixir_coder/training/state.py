@@ -4,10 +4,12 @@
     OUT/log.jsonl  tensorboard/    see training/journal.py, as for report.md and curves.png
     OUT/checkpoint-00000500/       a Hub folder (weights, tokenizer, code) that also holds what a resume needs:
         optimizer.pt               AdamW's moments
-        trainer_state.json         step, tokens seen, held-out bits per byte
+        objective.pt               heads that only training has, and what it learned of how losses are weighed
+        trainer_state.json         step, tokens seen, held-out bits per byte, how far each stream of data is
     OUT/best                       link to the checkpoint of lowest held-out bits per byte
 
-Learning rate, rows and dropout are pure functions of the step, so these two files are all there is to restore.
+Learning rate, rows and dropout are pure functions of the step and of how far the streams are, so these files are all
+there is to restore. A run that trains an adapter has adapter/ in its checkpoints instead of a model.
 """
 
 from __future__ import annotations
@@ -18,30 +20,36 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from elixir_coder import recipe as recipes
-from elixir_coder.checkpoint import save_model
+from elixir_coder.checkpoint import save_model, sync
 from elixir_coder.errors import CheckpointError, RecipeError, TrainingError
 from elixir_coder.recipe import TrainRecipe
+from elixir_coder.training.adapters import save_adapter
+from elixir_coder.training.objective import Objective
+from elixir_coder.training.terms import Terms
 
 SETTINGS = "recipe.args"
+OPTIMIZER, OBJECTIVE, ADAPTER = "optimizer.pt", "objective.pt", "adapter"
 _STATE_BYTES = 12  # of a parameter in a checkpoint: its float32 and AdamW's two moments
 
 
 @dataclass
 class Progress:
-    """How far a run is. tokens: with a loss. bits_per_byte: held-out, None where this step was not measured."""
+    """How far a run is. tokens: read and written. bits_per_byte: held-out, None where this step was not measured.
+    cursors: how many rows each stream of data has given."""
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
     bits_per_byte: float | None = None
+    cursors: dict[str, int] = field(default_factory=dict)
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -111,22 +119,44 @@ def check_disk(out: Path, num_parameters: int, keep_best: int) -> None:
 
 
 def save_checkpoint(
-    out: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, optimizer: Any, progress: Progress
+    out: Path,
+    objective: Objective,
+    terms: Terms,
+    tokenizer: PreTrainedTokenizerBase,
+    optimizer: Any,
+    progress: Progress,
+    adapter: str | None = None,
 ) -> Path:
-    """Write one checkpoint folder, all of it or nothing, and return it.
+    """Write one checkpoint folder, all of it or nothing, and return it. adapter: which of the model to save instead of
+    the model.
 
     Raises TrainingError for a weight that is not a finite number, CheckpointError when it cannot be written.
     """
-    broken = next((name for name, weight in model.named_parameters() if not weight.isfinite().all()), None)
+    broken = next((name for name, weight in objective.named_parameters() if not weight.isfinite().all()), None)
     if broken is not None:
-        raise not_finite(out, f"weight {broken} after step {progress.step}")
+        raise not_finite(out, f"weight {broken.removeprefix('model.')} after step {progress.step}")
 
     def training_state(folder: Path) -> None:
-        torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+        torch.save(optimizer.state_dict(), folder / OPTIMIZER)
+        learned = {"heads": objective.heads.state_dict(), "terms": terms.state_dict()}
+        torch.save(learned, folder / OBJECTIVE)
         (folder / "trainer_state.json").write_text(json.dumps(asdict(progress), indent=2) + "\n")
 
     folder = out / f"checkpoint-{progress.step:08d}"
-    save_model(folder, model, tokenizer, extra=training_state)
+    if adapter is None:
+        save_model(folder, objective.model, tokenizer, extra=training_state)
+        return folder
+    building = out / f".{folder.name}.building"
+    shutil.rmtree(building, ignore_errors=True)
+    try:
+        building.mkdir()
+        save_adapter(objective.model, adapter, building / ADAPTER)
+        training_state(building)
+        for path in (building / OPTIMIZER, building / OBJECTIVE, building / "trainer_state.json", building):
+            sync(path)
+        os.replace(building, folder)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {folder}: {error}") from error
     return folder
 
 
@@ -147,17 +177,31 @@ def read_progress(folder: Path) -> Progress:
         raise CheckpointError(f"{folder}: trainer_state.json cannot be read: {error}") from error
 
 
-def restore(folder: Path, optimizer: Any) -> Progress:
-    """Put AdamW's moments back; its settings stay those of the recipe. Raises CheckpointError for damaged files."""
+def restore(folder: Path, optimizer: Any, objective: Objective, terms: Terms) -> Progress:
+    """Put back AdamW's moments, the heads of training and the weights of losses; settings stay those of the recipe.
+    Raises CheckpointError for damaged files."""
     try:
-        saved = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
+        saved = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
         optimizer.load_state_dict(saved | {"param_groups": optimizer.state_dict()["param_groups"]})
+        learned = torch.load(folder / OBJECTIVE, map_location="cpu", weights_only=True)
+        objective.heads.load_state_dict(learned["heads"])
+        terms.load_state_dict(learned["terms"])
+    except CheckpointError:
+        raise
     except Exception as error:  # torch.load raises whatever the pickle or zip layer does
         raise CheckpointError(
-            f"{folder}/optimizer.pt cannot be read ({error}); delete the folder to go on from the one before, or start "
-            f"a new run with --init_from {folder}"
+            f"{folder}/{OPTIMIZER} or {OBJECTIVE} cannot be read ({error}); delete the folder to go on from the one "
+            f"before, or start a new run with --init_from {folder}"
         ) from error
     return read_progress(folder)
+
+
+def restore_heads(folder: Path, objective: Objective) -> None:
+    """The heads of training from a checkpoint whose weights a new run starts from. Raises CheckpointError."""
+    try:
+        objective.heads.load_state_dict(torch.load(folder / OBJECTIVE, map_location="cpu", weights_only=True)["heads"])
+    except Exception as error:  # torch.load raises whatever the pickle or zip layer does
+        raise CheckpointError(f"{folder}/{OBJECTIVE} cannot be read ({error}); delete it to begin anew") from error
 
 
 def prune(out: Path, keep_best: int) -> None:

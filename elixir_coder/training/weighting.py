@@ -32,8 +32,9 @@ class Weighting(nn.Module):
         (Kendall et al. 2018, section 3.2, https://arxiv.org/abs/1705.07115).
       "gradnorm": weights, 1 on average, under which the tasks' gradients are as long as each other, and longer for
         those that have learned less of what there was (Chen et al. 2018, section 3, https://arxiv.org/abs/1711.02257).
-    fixed: what is learned is multiplied by it, so that a task of 2 counts twice as much as one of 1. alpha: GradNorm's restoring force, 0 for gradients of one length.
-    learning_rate: of GradNorm's weights; the log-variances are parameters for the model's optimizer.
+    fixed: what is learned is multiplied by it, so that a task of 2 counts twice as much as one of 1.
+    alpha: GradNorm's restoring force, 0 for gradients of one length. learning_rate: of GradNorm's weights; the
+    log-variances are parameters for the model's optimizer.
 
     Raises RecipeError for an unknown method, and for a fixed weight of what is not among the names.
     """
@@ -108,10 +109,11 @@ class Weighting(nn.Module):
         first = torch.where(first.isnan(), now, first)
         rates = now / first
         wanted = lengths.mean() * (rates / rates.mean()) ** self.alpha
+        if not torch.isfinite(wanted / lengths.mean()).all():
+            return  # a loss or all gradients are 0 or no numbers
         moved = weights.log() - self.learning_rate * torch.sign(lengths - wanted) * lengths / lengths.mean()
-        if torch.isfinite(moved).all():  # not where a loss or all gradients are 0 or no numbers
-            self.first_means[places] = first
-            self.log_weights[places] = moved - moved.logsumexp(0) + weights.sum().log()
+        self.first_means[places] = first
+        self.log_weights[places] = moved - moved.logsumexp(0) + weights.sum().log()
 
     def get_extra_state(self) -> dict[str, Any]:
         return {"method": self.method, "names": list(self.names)}

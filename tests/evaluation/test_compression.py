@@ -13,7 +13,7 @@ from elixir_coder.errors import InputError
 from elixir_coder.evaluation.compression import bits_per_byte, file_bits, pieces, with_text, xz_bits
 from elixir_coder.tasks.complete import Complete
 from elixir_coder.tasks.row import SpecialTokens
-from elixir_coder.training.batches import Corpus
+from elixir_coder.training.mixture import Corpus
 from tests.evaluation.small import example_of
 from tests.tasks.given import SPECIAL
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elixir_coder.evaluation.ngram import NgramModel
-from elixir_coder.training.batches import Corpus
+from elixir_coder.training.mixture import Corpus
 
 VOCABULARY, EOS = 6, 0
 FILES = st.lists(st.lists(st.sampled_from([1, 1, 1, 2, 2, 3, 4]), min_size=1, max_size=40), min_size=1, max_size=5)

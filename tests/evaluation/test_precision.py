@@ -11,7 +11,7 @@ from elixir_coder.evaluation.compression import file_bits, target_scores
 from elixir_coder.evaluation.precision import REFERENCE, Runtime
 from elixir_coder.tasks.complete import Complete
 from elixir_coder.tasks.row import Row, SpecialTokens
-from elixir_coder.training.batches import Corpus
+from elixir_coder.training.mixture import Corpus
 from runtime_elixir_coder import accelerate
 from tests.evaluation import small
 

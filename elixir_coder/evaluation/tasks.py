@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _EXAMINED = ("code", "kind", "name", "instruction", "before", "test_type", "difficulty", "operations", "injected")
 _SPARE = 4  # examples looked at for each row wanted: some are too long, or have nothing in them for the task
-_RESAMPLES = 400
+_RESAMPLES = 200
 
 # What a metric is worked out from: what the decoder writes, or one of the heads.
 _EVIDENCE: Mapping[str, tuple[str, ...]] = {

@@ -71,7 +71,7 @@ class Review:
         """Whether what a label is about can be seen."""
         if self.num_lines is None:
             return True
-        return label.line <= self.num_lines and _TIERS.get(label.check) != MEASURED
+        return label.line <= self.num_lines and TIERS.get(label.check) != MEASURED
 
 
 def review(setup: Setup, example: Example, rng: np.random.Generator, faulty: float) -> Review:
@@ -211,7 +211,7 @@ def _tiers() -> dict[str, int]:
     return tiers
 
 
-_TIERS: Mapping[str, int] = MappingProxyType(_tiers())
+TIERS: Mapping[str, int] = MappingProxyType(_tiers())
 OTHER_TIER = 3  # of a rule that is not in the table, and of Sobelow's, which ask where a value comes from
 
 
@@ -222,4 +222,4 @@ def tier(example: Example) -> int:
     pipes mean. 4: measured or compared over all of a text. Of a pair it is what the fault breaks; 1 where nothing is.
     """
     labels = new_labels(example) if example.before_labels else example.labels
-    return max((_TIERS.get(label.check, OTHER_TIER) for label in labels), default=1)
+    return max((TIERS.get(label.check, OTHER_TIER) for label in labels), default=1)

@@ -122,9 +122,7 @@ VIOLATION = example_of(
     ),
     checked_by=("credo 1.7.19", "sobelow 0.15.0"),
 )
-CHANGE = example_of(
-    "def a(b), do: b + 1\n", kind="change", before="def a(b), do: b\n", instruction="Count from one"
-)
+CHANGE = example_of("def a(b), do: b + 1\n", kind="change", before="def a(b), do: b\n", instruction="Count from one")
 TEST_PAIR = example_of(BARE, kind="test_pair", name="Books", tests=TESTS, test_type="conn", matched="path")
 EXAMPLES = (EXERCISE, CLARIFICATION, DIALOGUE, FUNCTION, MODULE, VIOLATION, CHANGE, TEST_PAIR)
 

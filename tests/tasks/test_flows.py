@@ -118,6 +118,19 @@ def test_rows_keep_to_the_contract_and_to_the_seed(example, source_length, task,
         assert same(row, task(setup)(example, random(seed)))
 
 
+@given(annotated_examples(), source_lengths, seeds)
+def test_every_variable_of_a_graph_is_written_whole_in_its_code(example, source_length, seed):
+    graph = graph_of(setup_of(source_length), example, random(seed))
+
+    assert len(graph.source) <= source_length
+    written = {node: [] for node in range(graph.num_code, len(graph.source))}
+    for node, token in graph.written_as.tolist():
+        assert 1 <= token < graph.num_code - 1
+        written[node].append(graph.source[token])
+    names = {flow.name for flow in example.flows}
+    assert all(TOKENIZER.decode(tokens).strip() in names for tokens in written.values())
+
+
 @given(annotated_examples(), source_lengths, st.sampled_from(TASKS), seeds)
 def test_code_sees_code_and_a_variable_and_its_tokens_see_each_other(example, source_length, task, seed):
     row = task(setup_of(source_length))(example, random(seed))

@@ -91,7 +91,9 @@ def test_a_long_conversation_loses_its_oldest_turns_but_not_what_the_system_says
     whole = conversation(setup_of(), TURNS)
     ids = conversation(setup_of(source_length=len(whole) - 1), TURNS)
 
-    assert read(ids) == "<|system|>Be short.<|end|><|assistant|>Done <|end|><|end|><|user|>And 2?<|end|><|assistant|></s>"
+    assert (
+        read(ids) == "<|system|>Be short.<|end|><|assistant|>Done <|end|><|end|><|user|>And 2?<|end|><|assistant|></s>"
+    )
     assert whole_conversation(setup_of(source_length=len(whole) - 1), TURNS) is None
 
 

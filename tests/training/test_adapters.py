@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from elixir_coder.checkpoint import new_model, preset_config
 from elixir_coder.errors import CheckpointError, RecipeError
 from elixir_coder.generation.adapters import WEIGHTS, read_adapter
+from elixir_coder.recipe import TrainRecipe, parse
 from elixir_coder.training.adapters import adapters_of, add_adapter, load_adapter, save_adapter, use_adapter
 
 by_peft = pytest.mark.filterwarnings(  # peft 0.21 asks transformers 5.23 by the old name
@@ -263,3 +265,10 @@ def test_a_name_is_used_once_and_has_to_be_known(tiny_model):
         add_adapter(tiny_model, "mine")
     with pytest.raises(RecipeError, match="no adapter called your; it has: mine"):
         use_adapter(tiny_model, "your")
+
+
+@pytest.mark.parametrize("kind", ["exunit", "property", "liveview"])
+def test_each_kind_of_tests_has_a_recipe(kind):
+    recipe = parse(TrainRecipe, [f"@{Path(__file__).parents[2]}/recipes/adapters/{kind}.args"])
+    assert (recipe.adapter, recipe.test_type, recipe.adapter_rank) == (kind, kind, 4)
+    assert recipe.shares == {"write_tests": 1.0}

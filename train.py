@@ -144,6 +144,7 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
                     grad_norm=grad_norm.item(),
                     tokens=progress.tokens,
                     seconds=progress.seconds,
+                    shares=curriculum.shares_at(step.number),
                     weights=terms.weights() if recipe.loss_weighting != "fixed" else {},
                     gradient_norms=norms,
                 )

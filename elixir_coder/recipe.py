@@ -126,7 +126,7 @@ class TrainRecipe:
     eval_every: int = field(default=500, metadata={"help": "steps between two evaluations; 0 only at the end"})
     eval_files: int = field(default=64, metadata={"help": "held-out files an evaluation reads, at most"})
     eval_bytes: int = field(default=200_000, metadata={"help": "bytes of them an evaluation reads, at most"})
-    eval_rows: int = field(default=16, metadata={"help": "held-out rows of each task an evaluation reads; 0 for none"})
+    eval_rows: int = field(default=32, metadata={"help": "held-out rows of each task an evaluation reads; 0 for none"})
     norms_every: int = field(
         default=0, metadata={"help": "steps between two measures of each task's gradient norm; 0 for none"}
     )
@@ -355,7 +355,7 @@ class _Setting:
         if get_origin(self.type) is Literal:
             name = "|".join(map(str, get_args(self.type)))
         elif self.is_list:
-            name = f"{get_args(self.type)[0].__name__}..."
+            name = f"{get_args(self.type)[0].__name__.lower()}..."
         else:
             name = "true|false" if self.type is bool else self.type.__name__.lower()
         return f"{name}|none" if self.may_be_none else name

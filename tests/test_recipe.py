@@ -57,7 +57,7 @@ def test_a_setting_takes_its_value_as_the_next_word_or_after_an_equals_sign():
 
 def test_what_is_not_given_keeps_its_default():
     recipe = parse(TrainRecipe, REQUIRED)
-    assert recipe == TrainRecipe(data=Path("shards"), out=Path("runs/1"), steps=1000)
+    assert recipe == TrainRecipe(data=(Path("shards"),), out=Path("runs/1"), steps=1000)
     assert (recipe.preset, recipe.learning_rate, recipe.tokenizer) == ("tiny", 1e-3, Path("."))
 
 
@@ -214,7 +214,7 @@ def test_a_wrong_word_is_named_with_what_was_expected(words, message):
 
 def test_everything_missing_is_named_with_its_help():
     assert error_of(TrainRecipe, "--steps", "10") == (
-        "missing: --data (folder of shards from `elixir-coder data`);"
+        "missing: --data (folders of shards from `elixir-coder data`);"
         " --out (folder for checkpoints, logs and the saved recipe). --help lists every setting"
     )
 
@@ -225,7 +225,7 @@ def test_help_lists_every_setting_with_type_default_and_meaning(capsys):
     assert raised.value.code == 0
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("--")}
     assert set(lines) == {f"--{each.name}" for each in fields(TrainRecipe)}
-    assert lines["--data"][1:3] == ["path", "required"]
+    assert lines["--data"][1:3] == ["path...", "required"]
     assert lines["--preset"][1:3] == ["tiny|small|base|full", "tiny"]
     assert lines["--num_threads"][1:3] == ["int|none", "none"]
     assert all(len(line) > 3 for line in lines.values())
@@ -269,7 +269,7 @@ def test_a_saved_recipe_reads_back_as_the_same_recipe(tmp_path_factory, recipe):
 def test_a_saved_training_recipe_reads_back_as_the_same_recipe(tmp_path_factory, data):
     steps = data.draw(st.integers(1, 10**9))
     recipe = TrainRecipe(
-        data=data.draw(paths),
+        data=tuple(data.draw(st.lists(paths, min_size=1, max_size=3))),
         out=data.draw(paths),
         steps=steps,
         warmup_steps=data.draw(st.integers(0, steps - 1)),
@@ -323,15 +323,13 @@ def test_what_a_file_cannot_say_is_an_error_and_leaves_the_old_file(tmp_path, re
         (["--stop_after_minutes", "0"], "--stop_after_minutes must be above 0, got 0.0"),
         (["--preset", "huge"], "--preset must be one of tiny, small, base, full, got 'huge'"),
         (["--config_overrides", "d_model"], "--config_overrides takes key=value, e.g. d_model=256; got 'd_model'"),
-        (
-            ["--denoise", "0", "--infill", "0", "--complete", "0"],
-            "--denoise, --infill and --complete are all 0; give at least one objective some weight",
-        ),
-        (
-            ["--batch_size", "10", "--gradient_accumulation", "4"],
-            "--batch_size 10 is not a multiple of --gradient_accumulation 4;"
-            " every backward pass takes the same number of rows",
-        ),
+        (["--tasks", "denoise=0"], "--tasks gives every task a share of 0; give at least one more"),
+        (["--tasks", "denoise=x"], "--tasks takes name=number, at least 0, e.g. quality=0.5; got 'denoise=x'"),
+        (["--tasks", "denoise", "denoise=2"], "--tasks names denoise twice"),
+        (["--loss_weights", "quality=-1"], "--loss_weights takes name=number, at least 0, e.g. quality=0.5; got"),
+        (["--loss_weighting", "gradnorm"], "gradnorm needs the tasks' gradients; give --norms_every, e.g. 10"),
+        (["--asymmetric", "4"], "--asymmetric takes three numbers, e.g. 4 1 0.05; got 1"),
+        (["--adapter", "mine"], "--adapter trains what is added to a model; give the model as --init_from"),
         (["--steps", "100"], "--warmup_steps 100 leaves nothing of --steps 100; try --warmup_steps 10"),
         (
             ["--schedule", "wsd", "--warmup_steps", "900"],
@@ -341,7 +339,7 @@ def test_what_a_file_cannot_say_is_an_error_and_leaves_the_old_file(tmp_path, re
     ],
 )
 def test_a_setting_out_of_range_is_named_with_its_range(words, message):
-    assert train_error(*words) == message
+    assert message in train_error(*words)
 
 
 def test_a_recipe_built_in_python_is_checked_too():
@@ -363,4 +361,4 @@ RECIPES = sorted(path for path in (Path(__file__).parents[1] / "recipes").glob("
 @pytest.mark.parametrize("path", RECIPES, ids=[path.name for path in RECIPES])
 def test_every_recipe_in_the_folder_can_be_trained(path):
     words = [f"@{path}", "--data", "shards", "--out", "runs/1"]
-    assert parse(TrainRecipe, words).data == Path("shards")
+    assert parse(TrainRecipe, words).data == (Path("shards"),)

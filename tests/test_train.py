@@ -165,6 +165,61 @@ def test_a_run_that_is_done_is_left_as_it_is(inputs, straight, tmp_path, acceler
     assert largest_difference(out / "best", straight / "best") == 0.0
 
 
+MANY_TASKS = ("complete=2", "write_tests", "implement", "generate", "quality=2", "explain", "repair", "retrieve")
+
+
+def of_many_tasks(inputs, out, **changes):
+    settings = {
+        "data": (inputs / "corpus", inputs / "exercises"),
+        "tasks": MANY_TASKS,
+        "phase_starts": (0.2, 0.4, 0.6),
+        "ramp_steps": 3,
+        "source_length": 64,
+        "target_length": 64,
+        "steps": 12,
+        "eval_every": 6,
+        "save_every": 12,
+        "label_balance": True,
+        "gradient_accumulation": 2,
+        "batch_tokens": 900,
+    }
+    return small_recipe(inputs, out, dropout=0.1, **settings | changes)
+
+
+@pytest.mark.parametrize("weighting", ["fixed", "uncertainty", "gradnorm"])
+def test_many_tasks_in_phases_go_on_bit_exactly(weighting, inputs, tmp_path, accelerator, monkeypatch):
+    learned = {"loss_weighting": weighting, "norms_every": 4 if weighting == "gradnorm" else 0}
+    straight = of_many_tasks(inputs, tmp_path / "straight", **learned)
+    train.train(straight, accelerator)
+    broken = of_many_tasks(inputs, tmp_path / "broken", **learned)
+    rate_of = train.set_learning_rate
+
+    def told_to_end_in_step_7(optimizer, recipe, step):
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return rate_of(optimizer, recipe, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "set_learning_rate", told_to_end_in_step_7)
+        train.train(broken, accelerator)
+    train.train(of_many_tasks(inputs, tmp_path / "broken", resume=True, **learned), accelerator)
+
+    one, other = (run.out / "checkpoint-00000012" for run in (straight, broken))
+    assert largest_difference(one, other) == 0.0
+    heads, terms = zip(*(torch.load(folder / state.OBJECTIVE).values() for folder in (one, other)))
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+    assert str(terms[0]) == str(terms[1])
+    assert state.read_progress(one).cursors == state.read_progress(other).cursors
+    timed = ("seconds", "tokens_per_second")
+    assert log_of(straight.out, *timed) == log_of(broken.out, *timed)
+    notes = [each["note"] for each in log_of(straight.out) if "note" in each]
+    assert [note.split(" begins")[0] for note in notes[:3]] == [
+        "phase 1 (code)",
+        "phase 3 (full ontology and tests)",
+        "phase 4 (all)",
+    ]
+
+
 # -------------------------------------------------------------------------------------------------- what a run leaves
 
 
@@ -175,7 +230,7 @@ def test_a_run_leaves_the_best_and_the_last_checkpoint_a_log_curves_and_a_report
     assert sorted(scores) == [5, 10, 15, 20]
     assert {path.name for path in straight.iterdir()} == {
         *{best, "checkpoint-00000020", "best"},
-        *{"recipe.args", "log.jsonl", "tensorboard", "report.md", "curves.png"},
+        *{"recipe.args", "log.jsonl", "tensorboard", "report.md", "curves.png", "tasks.png"},
     }
     assert os.readlink(straight / "best") == best
     assert f"`{best}`, {min(scores.values()):.4f} held-out bits per byte" in (straight / "report.md").read_text()
@@ -347,7 +402,7 @@ def test_weights_that_cannot_be_started_from_are_refused(
         ({"config_overrides": ("d_model=33",)}, "does not fit --preset tiny: d_model (33) is not a multiple of"),
         ({"source_length": 4097}, "--source_length must be at least 8 and at most the model's max_position_embeddings"),
         ({"target_length": 5000}, "4096; got 5000"),
-        ({"data": Path("absent")}, "no corpus at absent; collect one with: elixir-coder data collect debian --out"),
+        ({"data": (Path("absent"),)}, "no corpus at absent; collect one with: elixir-coder data collect debian --out"),
         ({"tokenizer": Path("absent")}, "no tokenizer at absent: tokenizer.json does not exist; make one with"),
     ],
 )
@@ -368,7 +423,7 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(
 def test_a_corpus_that_lacks_something_is_refused(files, message, inputs, tmp_path, monkeypatch, capsys):
     write_shards(tmp_path / "corpus", {split: map(example_of, codes) for split, codes in files.items()}, {})
 
-    recipe = small_recipe(inputs, tmp_path / "run", data=tmp_path / "corpus")
+    recipe = small_recipe(inputs, tmp_path / "run", data=(tmp_path / "corpus",))
     assert message in error_of(recipe, tmp_path, monkeypatch, capsys)
 
 

@@ -542,7 +542,7 @@ _WORDS = {
         "leave nothing open",
         "are asked about all the same",
     ),
-    "match": ("belong together", "are told apart", "do not belong together", "are taken to"),
+    "match": ("belong together", "are told apart", "do not belong together", "are taken for a pair"),
 }
 
 

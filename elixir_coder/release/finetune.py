@@ -150,7 +150,7 @@ def finetune(
     before = measure(base, tokenizer, asked, settings)
     say(f"before: {before.bits_per_byte:.4f} bits per byte of {_amount(asked)}")
     name = re.sub(r"\W", "_", package)
-    trained = load_model(model, "multitask", tokenizer=tokenizer)
+    trained = load_model(model, tokenizer=tokenizer)
     setup = Setup(tokenizer, SpecialTokens.of(tokenizer), settings.source_length, settings.target_length)
     shares = training.shares_of(parts, setup)
     batches = training.batches_of(

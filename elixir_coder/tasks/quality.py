@@ -141,8 +141,8 @@ _SILENT = frozenset(
     }
 )
 
-# Look at what stands around functions, or ask what kind of module it is; of 15,620 functions of Debian and 10,709 with
-# a fault these have two and 26 (AliasOrder 2, StrictModuleLayout 4 of files that hold no module ...).
+# Look at what stands around functions, or ask what kind of module it is. Of 15,620 functions of Debian and 10,709 that
+# rules of injection took, nine have one of these: AliasOrder, StrictModuleLayout and XSS.HTML.
 _OF_MODULES = frozenset(
     f"Credo.Check.{name}"
     for name in (

@@ -115,7 +115,7 @@ class _TestFile(NamedTuple):
     head: str
     frame: list[_Part]
     cases: list[_Part]
-    group_tokens: dict[str, int]
+    groups: dict[str, _Part]
 
     @classmethod
     def of(cls, ids: Callable[[str], list[int]], tests: str) -> _TestFile:
@@ -135,25 +135,24 @@ class _TestFile(NamedTuple):
                 cases += [_part(ids, text, group) for text in inner if _CASE.match(text)]
             else:
                 (cases if _CASE.match(part.text) else frame).append(part)
-        groups = {part.group for part in cases if part.group}
-        return cls(module[0].split("\n")[0], frame, cases, {group: len(ids(group)) + _APART for group in groups})
+        groups = {group: _part(ids, group) for group in dict.fromkeys(part.group for part in cases) if group}
+        return cls(module[0].split("\n")[0], frame, cases, groups)
 
     def shown(self, first: int, last: int) -> tuple[str, frozenset[str], int]:
-        """Some cases as a test file of their own, the names in them, and an upper bound of its tokens."""
+        """Some cases as a test file of their own, the names in it, and an upper bound of its tokens."""
         cases = self.cases[first:last]
-        names = frozenset().union(*(case.names for case in cases))
-        needed = [part for part in self.frame if not part.defined or part.defined & names]
+        parts = [*cases, *(self.groups[group] for group in dict.fromkeys(case.group for case in cases) if group)]
+        named = _names(parts)
+        needed = [part for part in self.frame if not part.defined or part.defined & named]
         texts = []
-        for group, parts in groupby(cases, key=lambda case: case.group):
-            text = "\n\n".join(part.text for part in parts)
+        for group, of_group in groupby(cases, key=lambda case: case.group):
+            text = "\n\n".join(case.text for case in of_group)
             texts.append(f"{group}{text}\n  end" if group else text)
         before = [part.text for part in needed if not part.defined]
         behind = [part.text for part in needed if part.defined]
-        num_tokens = sum(part.num_tokens for part in (*cases, *needed)) + _HEAD * bool(self.head)
-        num_tokens += sum(self.group_tokens[group] for group in {case.group for case in cases} if group)
-        if not self.head:
-            return "\n\n".join(texts), names, num_tokens
-        return _module(self.head, [*before, *texts, *behind]), names, num_tokens
+        num_tokens = sum(part.num_tokens for part in (*parts, *needed)) + _HEAD * bool(self.head)
+        text = _module(self.head, [*before, *texts, *behind]) if self.head else "\n\n".join(texts)
+        return text, named | _names(needed), num_tokens
 
 
 def _shown_code(modules: list[tuple[re.Match[str], list[_Part]]], names: frozenset[str], most: int) -> str | None:
@@ -171,13 +170,17 @@ def _shown_code(modules: list[tuple[re.Match[str], list[_Part]]], names: frozens
         used = sum(parts[place].num_tokens for place in shown)
         if used > room:
             return None
-        called = frozenset().union(*(parts[place].names for place in shown))
+        called = _names(parts[place] for place in shown)
         for place, part in enumerate(parts):
             if place not in shown and part.defined & called and used + part.num_tokens <= room:
                 shown.add(place)
                 used += part.num_tokens
         return _module(head, [parts[place].text for place in sorted(shown)])
     return None
+
+
+def _names(parts: Iterable[_Part]) -> frozenset[str]:
+    return frozenset().union(*(part.names for part in parts))
 
 
 def _module(head: str, items: Iterable[str]) -> str:

@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple, TextIO
 
-_BEGIN, _END = "\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h"  # no cursor and no wrapping of long lines, and both again
+_WRAPPED = "\x1b[?7h"  # long lines go on below
+_BEGIN, _END = "\x1b[?25l\x1b[?7l", _WRAPPED + "\x1b[?25h"  # no cursor and no wrapping, and both again
 _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _TO_LINE_END, _BELOW = "\x1b[K", "\x1b[J"
 _SECONDS_A_FRAME = 0.25
@@ -91,7 +92,7 @@ class Dashboard:
 
     def say(self, text: str) -> None:
         """Show lines above the table; they stay."""
-        self._write(self._back() + _BELOW + text.rstrip("\n") + "\n")
+        self._write(self._back() + _BELOW + _WRAPPED + text.rstrip("\n") + "\n")
         self.drawn = 0, 0
         self._draw()
 
@@ -113,7 +114,7 @@ class Dashboard:
         return lines[: max(height, 1)]
 
     def _take(self, record: Mapping[str, Any]) -> None:
-        if "note" in record:
+        if "note" in record and (record["note"].startswith("phase") or not self.note):  # others scroll away above
             self.note = f"step {record['step']:,}: {record['note']}"
         for group in _GROUPS:
             self.tasks |= dict.fromkeys(record.get(group, ()))

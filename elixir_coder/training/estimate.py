@@ -35,8 +35,8 @@ FLOAT = 4  # bytes: weights, gradients, moments and the residual stream are floa
 MOMENTS = {"adamw": 2, "sgd": 0}
 
 # Dense bf16 operations a second by what torch calls the device; the first name that is contained wins. From NVIDIA's
-# data sheets, which give twice that for sparse matrices: https://www.nvidia.com/en-us/data-center/h200/, /h100/, /a100/,
-# /l40s/, /l4/.
+# data sheets, which for sparse matrices give twice that: https://www.nvidia.com/en-us/data-center/h200/ and likewise
+# h100, a100, l40s, l4.
 PEAKS = {
     "H200 NVL": 835.5e12,
     "H200": 989.5e12,
@@ -83,11 +83,10 @@ class Estimate:
 
     @property
     def total(self) -> int:
-        """The most that stands in memory at once, without the framework itself. and
-        without what its allocator keeps.
+        """The most that stands in memory at once, without the framework itself and what its allocator keeps back.
 
-        Gradients and activations are added though one grows while the other shrinks: what the allocator gets back of
-        one it rarely can use for the other.
+        Gradients and activations are added though one grows while the other shrinks: memory that held the one rarely
+        fits the other.
         """
         passing = sum(self.activations.values()) + self.logits
         return self.weights + self.gradients + self.optimizer_states + self.exchange + passing

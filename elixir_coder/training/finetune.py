@@ -6,6 +6,7 @@ The command and the figures before and after are in release/finetune.py, since t
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -30,7 +31,6 @@ from elixir_coder.training.batches import Batches
 from elixir_coder.training.curriculum import Curriculum
 from elixir_coder.training.mixture import build_mixture
 from elixir_coder.training.objective import Objective
-from elixir_coder.training.optimization import learning_rate_at
 from elixir_coder.training.stopping import Stop
 from elixir_coder.training.terms import Terms
 
@@ -38,7 +38,6 @@ MIN_BYTES = 10_000  # of code to learn from: what is less is learnt by heart
 HELD_OUT, MOST_HELD_OUT = 0.10, 0.15  # share of the bytes
 SHARES = {"complete": 0.5, "infill": 0.5}
 SHARES_OF_EXAMPLES = {"document": 0.1, "write_tests": 0.1}  # where there is something to document or to test
-_PROBE_STEPS = 3  # by which the number of steps is worked out from the minutes
 _WARMUP_STEPS = 10
 _ENDLESS = 10**9
 
@@ -141,18 +140,22 @@ def train(
 ) -> tuple[int, float]:
     """Train these parameters of the model; gives the number of steps and the seconds they took.
 
-    steps: None for as many as fit into the minutes. Asked to stop, it ends after the step and keeps what it has.
+    steps: None for as many as fit into the minutes. The learning rate goes up over 10 steps, and down along a cosine to
+    the end of steps or minutes. Asked to stop, it ends after the step and keeps what it has.
+
     Raises TrainingError for a loss that is no number.
     """
     tasks = tuple(batches.numbers)
     objective, terms = Objective(model, tasks), Terms(tasks, "fixed", {})
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.98))
     began = time.monotonic()
-    mean = seconds = 0.0
+    mean = seconds = done = 0.0  # done: share of the training
+    told = 0
     model.train()
     with Stop() as stop:
         for step in batches.steps(1, steps or _ENDLESS, {}):
-            set_learning_rate(optimizer, step.number, steps, learning_rate)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(done, step.number, learning_rate)
             loss = objective(step.groups[0], terms.coefficients(step.counts)).total
             if not loss.isfinite():
                 raise TrainingError(f"the loss of step {step.number} is not a finite number; lower --learning_rate")
@@ -162,14 +165,13 @@ def train(
             optimizer.zero_grad()
             mean += (loss.item() - mean) / min(step.number, 20)
             seconds = time.monotonic() - began
-            if steps is None and step.number == _PROBE_STEPS:
-                steps = max(step.number, int(60 * minutes * step.number / seconds))
-                say(f"{steps:,} steps of {seconds / step.number:.2f} s fit into {minutes:g} minutes")
-            elif steps is not None and step.number % max(1, steps // 10) == 0:
-                say(f"step {step.number:,} of {steps:,}  loss {mean:.3f}  {seconds:.0f} s")
+            done = seconds / (60 * minutes) if steps is None else step.number / steps
+            if int(10 * done) > told:
+                told = int(10 * done)
+                say(f"step {step.number:,}, {min(done, 1):.0%}  loss {mean:.3f}  {seconds:.0f} s")
             if reason := stop.reason():
                 say(f"stopped after step {step.number:,} ({reason})")
-            if reason or step.number == steps:
+            if reason or done >= 1:
                 break
     model.eval()
     return step.number, seconds
@@ -201,15 +203,7 @@ def batches_of(
     )
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, steps: int | None, peak: float) -> None:
-    """Up over a tenth of the steps, at most 10, then down along a cosine to 0. steps: None while not known."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate_at(
-            step,
-            peak=peak,
-            steps=steps or _ENDLESS,
-            warmup_steps=min(_WARMUP_STEPS, (steps or _ENDLESS) // 10),
-            schedule="cosine",
-            min_ratio=0.0,
-            decay_fraction=0.0,
-        )
+def learning_rate_at(done: float, step: int, peak: float) -> float:
+    """Of a step, from 1, when this share of the training is done. Not `optimization.learning_rate_at`: how many steps
+    there will be is not known where minutes are given, and a machine may be slower later."""
+    return peak * min(1.0, step / _WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * done))

@@ -143,7 +143,8 @@ def write_report(out: Path, facts: Mapping[str, str], errors: str = "") -> None:
     curves = task_curves(records)
     _draw(out / "curves.png", training, held_out)
     if curves:
-        _draw_tasks(out / "tasks.png", curves, [record["step"] for record in notes])
+        phases = [record["step"] for record in notes if record["note"].startswith("phase")]
+        _draw_tasks(out / "tasks.png", curves, phases)
     best = best_checkpoint(out)
     done = max(
         (record for record in records if "tokens" in record),
@@ -326,11 +327,11 @@ def _draw_tasks(path: Path, curves: Mapping[str, TaskCurve], transitions: list[i
         squeeze=False,
         # inches around and between panels: to work them out would take as long as all the rest
         gridspec_kw={
-            "left": 0.45 / width,
+            "left": 0.5 / width,
             "right": 1 - 0.45 / width,
             "bottom": 0.5 / height,
             "top": 1 - 0.6 / height,
-            "wspace": 0.8 / (width / num_columns - 0.8),
+            "wspace": 0.9 / (width / num_columns - 0.9),
             "hspace": 0.6 / (height / num_rows - 0.6),
         },
     )
@@ -350,9 +351,13 @@ def _draw_tasks(path: Path, curves: Mapping[str, TaskCurve], transitions: list[i
         if curve.held_out:
             steps = [step for step, _ in curve.held_out]
             name = headline(curve.held_out[-1][1])[0].replace("_", " ")
-            panel.plot(
-                steps, [headline(score)[1] for _, score in curve.held_out], color="C0", marker="o", markersize=2.5
-            )
+            values = [headline(score)[1] for _, score in curve.held_out]
+            panel.plot(steps, values, color="C0", marker="o", markersize=2.5)
+            # What moves is to be seen, however wide its interval.
+            margin = max(0.4 * (max(values) - min(values)), 0.02)
+            bottom, top = max(min(values) - margin, 0.0), min(max(values) + margin, 1.0)
+            panel.set_ylim(bottom - 0.04 * (top - bottom), top + 0.04 * (top - bottom))
+            panel.locator_params(axis="y", nbins=5)
             if all("low" in score for _, score in curve.held_out):
                 low, high = ([score[end] for _, score in curve.held_out] for end in ("low", "high"))
                 panel.fill_between(steps, low, high, color="C0", alpha=0.15, linewidth=0)

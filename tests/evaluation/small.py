@@ -44,8 +44,8 @@ end
 """
 
 
-def example_of(code, path="lib/a.ex", package="a"):
-    return Example.of(code, path=path, package=package, version="1.0", licence="MIT", source="folder")
+def example_of(code, path="lib/a.ex", package="a", **fields):
+    return Example.of(code, path=path, package=package, version="1.0", licence="MIT", source="folder", **fields)
 
 
 def small_examples():

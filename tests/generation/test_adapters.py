@@ -29,7 +29,12 @@ def folders(tmp_path_factory):
     return {name: top / name for name in ("property", "liveview")}
 
 
-@pytest.mark.parametrize("runtime", ["fast", "plain"])
+@pytest.fixture(scope="module")
+def generator(folders):
+    return Generator(adapters=folders)
+
+
+@pytest.mark.parametrize("runtime", ["fast", pytest.param("plain", marks=pytest.mark.slow)])
 def test_each_request_is_written_as_if_its_adapter_were_alone_and_without_one_as_by_the_base(runtime, folders):
     expected = {None: Generator(runtime=runtime).generate(PROMPT, **SETTINGS)}
     for name, folder in folders.items():
@@ -41,8 +46,7 @@ def test_each_request_is_written_as_if_its_adapter_were_alone_and_without_one_as
         assert both.generate(PROMPT, adapter=name, **SETTINGS) == expected[name], name
 
 
-def test_two_requests_at_the_same_time_keep_their_own_adapters(folders):
-    generator = Generator(adapters=folders)
+def test_two_requests_at_the_same_time_keep_their_own_adapters(folders, generator):
     expected = {name: generator.generate(PROMPT, adapter=name, **SETTINGS) for name in folders}
     running = {name: generator.stream(PROMPT, adapter=name, **SETTINGS) for name in folders}
     first = {name: next(pieces) for name, pieces in running.items()}
@@ -78,12 +82,11 @@ def test_writing_needs_no_peft(folders, monkeypatch):
     assert generator.generate(PROMPT, adapter="property", **SETTINGS)
 
 
-def test_an_unknown_adapter_is_refused_with_the_nearest_name(folders):
-    generator = Generator(adapters=folders)
+def test_an_unknown_adapter_is_refused_with_the_nearest_name(generator):
     with pytest.raises(InputError, match="no such adapter: proprety; did you mean property"):
         generator.generate(PROMPT, adapter="proprety")
-    with pytest.raises(InputError, match="no such adapter: property; there is: none"):
-        Generator().generate(PROMPT, adapter="property")
+    with pytest.raises(InputError, match="no such adapter: x; there is: property, liveview"):
+        generator.generate(PROMPT, adapter="x")
 
 
 def test_a_damaged_adapter_is_refused_before_anything_is_written(folders, tmp_path):
@@ -91,10 +94,10 @@ def test_a_damaged_adapter_is_refused_before_anything_is_written(folders, tmp_pa
         Generator(adapters={"none": tmp_path})
 
 
-def test_the_command_writes_with_an_adapter(folders, capsys):
+def test_the_command_writes_with_an_adapter(folders, generator, capsys):
     words = ["generate", PROMPT, "--grammar", "none", "--max_new_tokens", "12"]
     assert main([*words, "--adapter", str(folders["property"])]) == 0
-    expected = Generator(adapters=folders).generate(PROMPT, adapter="property", **SETTINGS)
+    expected = generator.generate(PROMPT, adapter="property", **SETTINGS)
     assert capsys.readouterr().out == f"{PROMPT}{expected}\n"
     assert main([*words, "--adapter", "nowhere"]) == 2
     assert "no adapter at nowhere" in capsys.readouterr().err

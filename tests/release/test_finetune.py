@@ -84,7 +84,7 @@ def test_the_report_holds_the_figures(outcome):
 def test_what_happens_is_said(outcome):
     assert any(line.startswith("held out: ") for line in outcome.said)
     assert any(line.startswith("before: ") for line in outcome.said)
-    assert any(line.startswith("step 30 of 30") for line in outcome.said)
+    assert any(line.startswith("step 30, 100%") for line in outcome.said)
 
 
 # ------------------------------------------------------------------------------------------------ refused, before work

@@ -66,11 +66,12 @@ def test_sentences_that_do_not_fit_are_left_out_whole():
 
 def test_what_the_rest_is_about_is_not_told():
     known_of_put = replace(CALLS, triples=(*CALLS.triples, triple(ADD, "Queue.put/3", "causes", "write", "put")))
-    rows = [Annotated(setup_of())(known_of_put, random(seed)) for seed in range(40)]
+    rows = [Annotated(setup_of())(known_of_put, random(seed)) for seed in range(200)]
 
     told = [" causes write" in TOKENIZER.decode(row.source) for row in rows]
-    written = ["put(" in TOKENIZER.decode(row.target) for row in rows]
-    assert told == [not each for each in written] and {*told} == {True, False}
+    targets = [TOKENIZER.decode(row.target) for row in rows]
+    assert told == [not ("put(" in target or target.startswith("t(")) for target in targets]
+    assert {*told} == {True, False} and any(target.startswith("t(") for target in targets)  # "put" is cut in two
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -88,6 +88,14 @@ def test_a_fifth_of_the_variables_lose_all_their_connections():
         assert not any(row.visible[a, b] or row.visible[b, a] for a, b, _ in row.edges.tolist())
 
 
+def test_the_variables_take_a_quarter_of_the_row_at_most():
+    code = ",".join(["a"] * 100)
+    flows = flows_of(code, *(("a", number) for number in range(100)))
+    graph = graph_of(setup_of(64), example_of(code, flows=flows), random(0))
+
+    assert (graph.num_code, len(graph.source)) == (48, 64)
+
+
 def test_a_graph_without_a_connection_that_could_be_missing_gives_no_row():
     code = "def f(a), do: a"
     example = example_of(code, flows=flows_of(code, ("a", 0), ("a", 1, 0)))

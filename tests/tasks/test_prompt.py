@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elixir_coder.example import Turn
@@ -35,6 +35,7 @@ def test_a_special_token_in_a_text_is_text():
     assert read(ids) == "<code>x </s> <code></s>"
 
 
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(FORMATS)), st.data(), source_lengths)
 def test_a_prompt_too_long_is_cut_at_the_end_of_its_last_text_and_between_characters(task, data, length):
     given = {name: data.draw(texts) for name in fields_of(task)}
@@ -97,6 +98,7 @@ def test_a_long_conversation_loses_its_oldest_turns_but_not_what_the_system_says
     assert whole_conversation(setup_of(source_length=len(whole) - 1), TURNS) is None
 
 
+@settings(max_examples=60)
 @given(st.lists(texts, min_size=1, max_size=5), st.booleans(), source_lengths)
 def test_a_conversation_keeps_to_its_length_and_ends_with_the_users_turn(said, has_system, length):
     roles = (["system"] if has_system else []) + ["user", "assistant"] * 5

@@ -96,7 +96,7 @@ def test_a_label_is_one_where_its_line_is_shown(lines, source_length):
     assert row.judgements["quality"][3] == (1 if is_seen else -100 if lines else 0)
 
 
-# ------------------------------------------------------------------------------------------------------------- the tiers
+# ------------------------------------------------------------------------------------------------------------ the tiers
 
 
 @pytest.mark.parametrize(

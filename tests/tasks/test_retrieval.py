@@ -54,7 +54,7 @@ def test_what_has_no_like_has_one_candidate():
 
 
 def test_twins_that_differ_in_what_is_cut_are_one_candidate():
-    source, candidates = retrieve(EXERCISE, len(setup_of().ids(EXERCISE.instruction)) + 1)
+    _, candidates = retrieve(EXERCISE, len(setup_of().ids(EXERCISE.instruction)) + 1)
 
     assert len(candidates) == 1 and LAST.startswith(candidates[0].removesuffix("</s>"))
 

@@ -123,17 +123,14 @@ def test_of_long_tests_some_cases_are_taken_with_setup_and_helpers(seed):
 
 
 def test_of_long_code_what_the_cases_name_is_taken_and_what_that_calls():
-    seen = {parts(seed, most_code=280, most_tests=330) for seed in range(20)} - {None}
+    seen = {parts(seed, most_code=330, most_tests=380) for seed in range(20)} - {None}
 
     codes = {code for code, _ in seen}
     assert (
-        "defmodule Store do\n  @empty %{}\n\n  def new, do: @empty\n\n  def put(store, key, value) do\n    check(key)\n\n"
-        "    Map.put(store, key, value)\n  end\n\n  defp check(key) when is_atom(key), do: :ok\nend\n"
+        "defmodule Store do\n  @empty %{}\n\n  def new, do: @empty\n\n  def put(store, key, value) do\n"
+        "    check(key)\n\n    Map.put(store, key, value)\n  end\n\n  defp check(key) when is_atom(key), do: :ok\nend\n"
     ) in codes
-    assert (
-        "defmodule Store do\n  @empty %{}\n\n  def sum(store) do\n    store\n    |> Map.values()\n    |> Enum.sum()\n"
-        "  end\nend\n"
-    ) in codes
+    assert any("def sum(store)" in code and "def put" not in code for code in codes)
 
 
 @given(seeds, st.integers(0, 700), st.integers(0, 900))

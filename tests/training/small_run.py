@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from elixir_coder.data.shards import write_shards
-from elixir_coder.example import Example
+from elixir_coder.example import Example, Label
 from elixir_coder.recipe import TrainRecipe
 from tests.evaluation.small import example_of, small_tokenizer
 from tokenization_elixir_coder import save_tokenizer
@@ -35,8 +35,41 @@ def generated_file(number):
     return Example.of(code, path=f"lib/m{number}.ex", package="m", version="1", licence="MIT", source="folder")
 
 
+def exercise(number):
+    """A program that is asked for, with its tests, and what is to be said of it."""
+    name = f"f{number}"
+    shared = {"path": f"{name}.ex", "package": "m", "version": "1", "licence": "MIT", "source": "synthesis"}
+    code = f"defmodule A do\n  def {name}(a), do: a + {number}\nend\n"
+    nesting = Label(tool="credo", check="Credo.Check.Refactor.Nesting", line=2)
+    layout = Label(tool="credo", check="Credo.Check.Readability.SpaceAfterCommas", line=2)
+    yield Example.of(
+        code,
+        kind="exercise",
+        instruction=f"Add {number}.",
+        explanation=f"It adds {number} to a.",
+        tests=f"assert A.{name}(1) == {number + 1}\n",
+        test_type="exunit" if number % 2 else "doctest",
+        **shared,
+    )
+    yield Example.of(
+        code,
+        kind="violation",
+        before=code.replace("a + ", "a +"),
+        labels=(),
+        before_labels=(nesting if number % 3 == 0 else layout,),
+        checked_by=("credo 1.7.19",),
+        diagnosis="It is wrong.",
+        **shared,
+    )
+
+
 def write_inputs(folder):
-    """FOLDER/corpus and FOLDER/tokenizer."""
+    """FOLDER/corpus and FOLDER/tokenizer, and FOLDER/exercises for what needs examples."""
+    exercises = {
+        split: (example for number in numbers for example in exercise(number))
+        for split, numbers in {"train": range(40), "validation": range(40, 46)}.items()
+    }
+    write_shards(folder / "exercises", exercises, {})
     files = {"train": map(generated_file, range(30)), "validation": map(generated_file, range(30, 32))}
     write_shards(folder / "corpus", files, {})
     (folder / "tokenizer").mkdir()
@@ -46,18 +79,19 @@ def write_inputs(folder):
 
 def small_recipe(inputs, out, dropout=0.0, **changes):
     settings = {
-        "data": inputs / "corpus",
+        "data": (inputs / "corpus",),
         "tokenizer": inputs / "tokenizer",
         "out": Path(out),
         "steps": 20,
         "config_overrides": (*SHAPE, f"dropout={dropout}"),
         "source_length": 32,
         "target_length": 32,
-        "batch_size": 8,
+        "batch_tokens": 400,
         "learning_rate": 1e-3,
         "warmup_steps": 2,
         "log_every": 1,
         "eval_every": 5,
+        "eval_rows": 2,
         "save_every": 5,
         "num_threads": 1,
     }

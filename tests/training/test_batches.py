@@ -1,5 +1,3 @@
-from collections import Counter
-
 import numpy as np
 import pytest
 import torch
@@ -7,188 +5,128 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elixir_coder.errors import DataError
-from elixir_coder.tasks.row import Row
-from elixir_coder.training.batches import IGNORED, Batches, Corpus, collate, dropout_seed
-from tests.evaluation.small import example_of, small_tokenizer
+from elixir_coder.tasks.row import UNKNOWN, Row
+from elixir_coder.training.batches import Batches, dropout_seed
+from elixir_coder.training.curriculum import Curriculum
+from elixir_coder.training.mixture import Mixture, Stream
+from tests.training.test_mixture import Copy, Draw, corpora, corpus_of, stream_of
+
+LABELS = {"quality": 1, "security": 1, "clarification": 1}
 
 
-class Copy:
-    """A task that shows its window: source is the text, target too, and 2 behind it where the file ends."""
+class Misses:
+    """Items that give no row but at every eleventh."""
 
-    def __call__(self, window, rng):
-        tokens = window.tokens.tolist()
-        return Row(tokens, [*tokens, 2] if window.is_end else tokens)
+    def __init__(self, every=11):
+        self.every = every
 
+    def __len__(self):
+        return 44
 
-class Draw:
-    """A task that shows its randomness."""
-
-    def __call__(self, window, rng):
-        return Row([1], [int(rng.integers(10**9))])
+    def row(self, item, epoch, rng):
+        return Row([item + 3], [5, 5, 5]) if self.every and item % self.every == 0 else None
 
 
-def corpus_of(sizes):
-    """Files of these many tokens, all tokens of the corpus different."""
-    return Corpus(np.arange(1000, 1000 + sum(sizes), dtype=np.int32), np.concatenate([[0], np.cumsum(sizes)]))
+def batches_of(*streams, batch_tokens=200, parts=1, seed=0, shares=None, **curriculum):
+    tasks = tuple(dict.fromkeys(stream.task for stream in streams))
+    plan = Curriculum(shares or dict.fromkeys(tasks, 1.0), 100, **curriculum)
+    collating = {"pad_token_id": 0, "start_token_id": 1, "label_sizes": LABELS}
+    return Batches(
+        Mixture(list(streams), 1.0), plan, tasks, batch_tokens=batch_tokens, parts=parts, seed=seed, collating=collating
+    )
 
 
-corpora = st.lists(st.integers(1, 90), min_size=1, max_size=12).map(corpus_of)
+def texts_of(groups):
+    """The sources of all groups, one by one."""
+    return [
+        tuple(group["input_ids"][group["segment_ids"] == number].tolist())
+        for group in groups
+        for number in range(1, int(group["segment_ids"].max()) + 1)
+    ]
 
 
-def batches_of(corpus, tasks=None, window=16, batch_size=8, parts=1, seed=0):
-    tasks = tasks or {Copy(): 1.0}
-    return Batches(corpus, tasks, window=window, batch_size=batch_size, parts=parts, seed=seed, pad_token_id=0)
-
-
-def rows_of(group):
-    """The pairs that were collated to a group."""
-    sources = [ids[mask.bool()].tolist() for ids, mask in zip(group["input_ids"], group["attention_mask"])]
-    return list(zip(sources, [labels[labels != IGNORED].tolist() for labels in group["labels"]]))
-
-
-# --------------------------------------------------------------------------------------------------------------- corpus
-
-
-def test_special_tokens_that_stand_in_the_code_are_text_like_any_other():
-    corpus = Corpus.of([example_of("</s><code>")], small_tokenizer())
-
-    assert corpus.tokens.min() > 127  # ids below are special
-    assert small_tokenizer().decode(corpus.tokens) == "</s><code>"
-
-
-def test_files_stand_one_after_the_other_and_empty_ones_are_left_out():
-    corpus = Corpus.of([example_of("def a"), example_of(""), example_of("def bc")], small_tokenizer())
-
-    texts = [small_tokenizer().decode(corpus.tokens[a:b]) for a, b in zip(corpus.starts, corpus.starts[1:])]
-    assert texts == ["def a", "def bc"]
-
-
-def test_a_corpus_without_text_is_refused():
-    with pytest.raises(DataError, match="the corpus has no text"):
-        Corpus.of([example_of("")], small_tokenizer())
-
-
-@given(corpora, st.integers(1, 40))
-def test_windows_cut_each_file_into_pieces_that_cover_it(corpus, length):
-    by_file = {}
-    for file, start in corpus.windows(length):
-        by_file.setdefault(int(file), []).append(int(start))
-
-    for file, (first, last) in enumerate(zip(corpus.starts, corpus.starts[1:])):
-        assert by_file[file] == list(range(first, last, length))
-
-
-# ------------------------------------------------------------------------------------------------------------ one epoch
-
-
-@given(corpora, st.integers(1, 40), st.integers(0, 99))
-def test_the_first_epoch_has_every_token_exactly_once(corpus, window, seed):
-    batches = batches_of(corpus, window=window, seed=seed)
-
-    seen = Counter(token for row in range(len(batches.windows)) for token in batches.window_at(0, row).tokens.tolist())
-    overlapping = {  # a file's last window is as long as the others, so it may begin before its cut
-        int(token)
-        for first, last in zip(corpus.starts, corpus.starts[1:])
-        for token in corpus.tokens[max(last - window, first) : last]
-    }
-    assert set(seen) == set(corpus.tokens.tolist())
-    assert all(count == 1 for token, count in seen.items() if token not in overlapping)
-
-
-@given(corpora, st.integers(0, 5), st.integers(0, 99))
-def test_every_window_is_in_each_epoch_once(corpus, epoch, seed):
-    batches = batches_of(corpus, seed=seed)
-    num_windows = len(batches.windows)
-
-    wanted = Counter(tuple(batches.window_at(epoch, row).tokens.tolist()) for row in range(num_windows))
-    rows = range(epoch * num_windows, (epoch + 1) * num_windows)
-    assert Counter(tuple(batches.pair(index).source) for index in rows) == wanted
-
-
-@given(corpora, st.integers(0, 5), st.integers(0, 99))
-def test_a_window_is_a_piece_of_one_file_and_knows_where_it_ends(corpus, epoch, seed):
-    batches = batches_of(corpus, seed=seed)
-    last_tokens = {int(corpus.tokens[end - 1]) for end in corpus.starts[1:]}
-
-    for row in range(len(batches.windows)):
-        tokens, is_end = batches.window_at(epoch, row)
-        assert 1 <= len(tokens) <= 16
-        assert tokens.tolist() == list(range(tokens[0], tokens[-1] + 1))
-        assert not last_tokens & set(tokens[:-1].tolist())
-        assert is_end == (int(tokens[-1]) in last_tokens)
-
-
-def test_later_epochs_cut_the_text_in_other_places():
-    batches = batches_of(corpus_of([200]))
-
-    starts = [[int(batches.window_at(epoch, row).tokens[0]) for row in range(5)] for epoch in range(4)]
-    assert len({tuple(each) for each in starts}) == 4
-
-
-# -------------------------------------------------------------------------------------------------------------- a step
+def same(one, other):
+    return len(one) == len(other) and all(
+        a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in zip(one, other)
+    )
 
 
 @given(corpora, st.integers(1, 50), st.integers(0, 99))
-def test_a_step_depends_on_nothing_but_seed_and_number(corpus, step, seed):
-    fresh, used = batches_of(corpus, {Draw(): 1.0}, seed=seed), batches_of(corpus, {Draw(): 1.0}, seed=seed)
-    used.step(step + 7), used.step(1)
+def test_a_step_depends_on_nothing_but_seed_number_and_cursors(corpus, number, seed):
+    fresh, used = (batches_of(stream_of(corpus, Draw()), seed=seed, batch_tokens=16) for _ in range(2))
+    used.step(number + 7, {"copy:files": 3}), used.step(1, {})
 
-    (one,), (other,) = fresh.step(step)[0], used.step(step)[0]
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_another_seed_gives_other_rows():
-    corpus = corpus_of([90] * 9)
-
-    assert rows_of(batches_of(corpus, seed=1).step(1)[0][0]) != rows_of(batches_of(corpus, seed=2).step(1)[0][0])
+    one, other = fresh.step(number, {"copy:files": 5}), used.step(number, {"copy:files": 5})
+    assert same(one.groups, other.groups) and one.cursors == other.cursors
 
 
-@given(corpora, st.sampled_from([1, 2, 4, 8]), st.integers(1, 9))
-def test_the_groups_of_a_step_are_its_rows_shared_out_by_length(corpus, parts, step):
-    whole, _ = batches_of(corpus).step(step)
-    groups, num_targets = batches_of(corpus, parts=parts).step(step)
+@given(corpora, st.sampled_from([1, 2, 4]), st.integers(0, 9))
+def test_the_groups_of_a_step_are_its_rows_shared_out_evenly(corpus, parts, start):
+    whole = batches_of(stream_of(corpus)).step(1, {"copy:files": start})
+    step = batches_of(stream_of(corpus), parts=parts).step(1, {"copy:files": start})
 
-    rows = [row for group in groups for row in rows_of(group)]
-    assert [len(group["labels"]) for group in groups] == [8 // parts] * parts
-    assert rows == rows_of(whole[0])
-    lengths = [len(target) for _, target in rows]
-    assert lengths == sorted(lengths)
-    assert num_targets == sum(lengths)
+    assert sorted(texts_of(step.groups)) == sorted(texts_of(whole.groups))
+    assert torch.equal(step.counts, whole.counts)
+    sizes = [int((group["segment_ids"] > 0).sum() + (group["labels"] != UNKNOWN).sum()) for group in step.groups]
+    assert max(sizes) - min(sizes) <= 2 * 16 + 1  # no more than one row
+    assert sum(sizes) == step.num_tokens >= 200
+    assert step.num_places == step.num_tokens  # nothing is padded
 
 
 def test_the_steps_follow_one_another_without_gap_or_repetition():
-    batches = batches_of(corpus_of([64] * 4), window=16, batch_size=4)  # an epoch is four steps
+    batches = batches_of(stream_of(corpus_of([64] * 4)), batch_tokens=4 * 32)  # a pass is four steps
 
-    seen = [row for _, groups, _ in batches.steps(1, 4) for row in rows_of(groups[0])]
-    assert sorted(source[0] for source, _ in seen) == list(range(1000, 1256, 16))
+    seen = [text for step in batches.steps(1, 4, {}) for text in texts_of(step.groups)]
+    assert sorted(text[0] for text in seen) == list(range(1000, 1256, 16))
 
 
-def test_steps_go_on_where_they_are_asked_to():
-    batches = batches_of(corpus_of([90] * 9))
+def test_steps_go_on_where_their_cursors_say():
+    batches = batches_of(stream_of(corpus_of([90] * 9)), stream_of(corpus_of([40] * 9), name="other"))
+    straight = list(batches.steps(1, 6, {}))
 
-    (number, (group,), num_targets), *_ = batches.steps(5, 7)
-    assert number == 5
-    assert (rows_of(group), num_targets) == (rows_of(batches.step(5)[0][0]), batches.step(5)[1])
-    assert list(batches.steps(8, 7)) == []
+    resumed = list(batches.steps(4, 6, straight[2].cursors))
+    assert [step.number for step in resumed] == [4, 5, 6]
+    assert all(same(one.groups, other.groups) for one, other in zip(straight[3:], resumed))
+    assert list(batches.steps(7, 6, {})) == []
 
 
 def test_each_task_gets_its_share_of_the_rows():
-    class Zero(Copy):
+    streams = [stream_of(corpus_of([400] * 10), name=name) for name in ("one", "other")]
+    batches = batches_of(*streams, shares={"one": 1.0, "other": 3.0}, batch_tokens=32 * 2000)
+
+    tasks = [task for task, _ in batches.rows(1, {})[0]]
+    assert np.mean(tasks) == pytest.approx(0.75, abs=0.03)
+
+
+def test_texts_to_tell_apart_come_in_company_and_stay_in_one_group():
+    class Find(Copy):
         def __call__(self, window, rng):
-            return Row([0], [0])
+            return Row([7], candidates=(window.tokens.tolist(),))
 
-    batches = batches_of(corpus_of([400] * 10), {Zero(): 1.0, Copy(): 3.0}, batch_size=2000)
+    streams = [stream_of(corpus_of([400] * 10)), stream_of(corpus_of([400] * 10), Find(), name="retrieve")]
+    batches = batches_of(*streams, batch_tokens=2000, parts=4)
 
-    share = sum(batches.pair(index).source == [0] for index in range(2000)) / 2000
-    assert share == pytest.approx(0.25, abs=0.03)
+    for number in range(1, 9):
+        with_queries = [group for group in batches.step(number, {}).groups if "queries" in group]
+        assert len(with_queries) <= 1
+        assert all(len(group["queries"]) % 8 == 0 for group in with_queries)
+    rows = [task for number in range(1, 30) for task, _ in batches.rows(number, {})[0]]
+    assert np.mean(rows) == pytest.approx(0.5, abs=0.1)  # its share, all the same
 
 
-def test_padding_is_masked_in_the_source_and_ignored_in_the_labels():
-    batch = collate([Row([5, 6, 7], [8]), Row([9], [10, 11])], pad_token_id=0)
+def test_what_gives_no_row_is_passed_over_and_counted():
+    stream = Stream("copy:files", "copy", 1, Misses(), 0)
 
-    assert batch["input_ids"].tolist() == [[5, 6, 7], [9, 0, 0]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert batch["labels"].tolist() == [[8, IGNORED], [10, 11]]
+    rows, after = batches_of(stream, batch_tokens=8).rows(1, {})
+    assert len(rows) == 2 and after["copy:files"] > 2
+    with pytest.raises(DataError, match="1000 examples of copy:files give no row of at most --source_length"):
+        batches_of(Stream("copy:files", "copy", 1, Misses(every=0), 0)).rows(1, {})
+
+
+def test_a_step_of_fewer_rows_than_groups_takes_more_rows():
+    step = batches_of(stream_of(corpus_of([64] * 4)), batch_tokens=1, parts=3).step(1, {})
+
+    assert [len(texts_of([group])) for group in step.groups] == [1, 1, 1]
 
 
 def test_no_two_groups_share_a_dropout_seed():

@@ -252,6 +252,17 @@ def test_lines_that_are_said_stay_above_the_table():
     assert screen.text.splitlines()[-1] == "loss 1"
 
 
+def test_a_long_line_that_is_said_is_whole_and_the_phase_stays_in_the_table():
+    terminal = Terminal(40, 20)
+    dashboard = dashboard_on(terminal)
+    dashboard.recall({"step": 7, "note": "phase 2 begins"})
+    dashboard.recall({"step": 8, "note": "tier 2 begins"})
+    dashboard.say("word" * 20 + "end")
+    text = terminal.screen().text
+    assert "".join(text.splitlines()[:3]) == "word" * 20 + "end"
+    assert text.endswith("step 7: phase 2 begins")
+
+
 def test_a_window_that_changes_its_width_gets_a_new_table_and_loses_no_line():
     terminal = Terminal(80, 20)
     dashboard = dashboard_on(terminal)

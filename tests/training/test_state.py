@@ -8,7 +8,9 @@ from elixir_coder import recipe as recipes
 from elixir_coder.errors import CheckpointError, RecipeError, TrainingError
 from elixir_coder.training import state
 from elixir_coder.training.state import Progress
+from elixir_coder.training.terms import Terms
 from tests.training.small_run import small_recipe
+from tests.training.test_objective import TASKS, objective_of
 
 
 def checkpoint_at(out, step, bits_per_byte=None):
@@ -179,9 +181,12 @@ def test_moments_come_back_and_settings_are_those_of_the_new_recipe(tmp_path):
     folder = checkpoint_at(tmp_path, 3, 1.5)
     saved, resumed = optimizer_of(0.1), torch.optim.AdamW([torch.nn.Parameter(torch.ones(3))], lr=0.2, weight_decay=0.3)
     torch.save(saved.state_dict(), folder / "optimizer.pt")
+    one, other, terms = objective_of(seed=1), objective_of(seed=2), Terms(TASKS, "fixed", {})
+    torch.save({"heads": one.heads.state_dict(), "terms": terms.state_dict()}, folder / "objective.pt")
 
-    assert state.restore(folder, resumed) == Progress(step=3, bits_per_byte=1.5)
+    assert state.restore(folder, resumed, other, terms) == Progress(step=3, bits_per_byte=1.5)
 
+    assert all(torch.equal(*each) for each in zip(one.heads.parameters(), other.heads.parameters()))
     assert torch.equal(resumed.state_dict()["state"][0]["exp_avg"], saved.state_dict()["state"][0]["exp_avg"])
     assert (resumed.param_groups[0]["lr"], resumed.param_groups[0]["weight_decay"]) == (0.2, 0.3)
 
@@ -190,8 +195,8 @@ def test_damaged_moments_are_named_with_two_ways_out(tmp_path):
     folder = checkpoint_at(tmp_path, 3)
     (folder / "optimizer.pt").write_bytes(b"PK\x03\x04 half of it")
 
-    with pytest.raises(CheckpointError, match=r"optimizer\.pt cannot be read .* --init_from"):
-        state.restore(folder, optimizer_of(0.1))
+    with pytest.raises(CheckpointError, match=r"optimizer\.pt or objective\.pt cannot be read .* --init_from"):
+        state.restore(folder, optimizer_of(0.1), objective_of(), Terms(TASKS, "fixed", {}))
 
 
 def test_a_damaged_trainer_state_is_named(tmp_path):

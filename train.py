@@ -71,10 +71,11 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
     batches = assembly.build_batches(recipe, objective, mixture, curriculum, accelerator.num_processes)
     measured = HeldOut.of(recipe, objective, tokenizer, tasks, setup)
     optimizer = build_optimizer(
-        torch.nn.ModuleList([objective, terms]),
+        objective,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         betas=(recipe.adam_beta1, recipe.adam_beta2),
+        terms=terms,
     )
     wrapped, optimizer = accelerator.prepare(objective, optimizer)
     terms.to(accelerator.device)
@@ -186,7 +187,8 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, recipe: TrainRecipe, ste
         decay_fraction=recipe.decay_fraction,
     )
     for group in optimizer.param_groups:
-        group["lr"] = value
+        if group["follows_schedule"]:
+            group["lr"] = value
     return value
 
 

@@ -81,6 +81,8 @@ COMMANDS: tuple[tuple[str, str | None, dict[str, str]], ...] = (
         {"export": "write the model for other programs", "import": "start from another model"},
     ),
     ("elixir_coder.release.show", None, {"show": "draw what a model computes, as PNG"}),
+    ("elixir_coder.release.finetune", None, {"finetune": "fit the model to your own Mix project"}),
+    ("elixir_coder.tasks.listing", None, {"tasks": "list what train.py can train a model to do"}),
     ("elixir_coder.release.weights", None, {"save": "make a model folder to ship from a checkpoint"}),
     ("elixir_coder.release.card", None, {"card": "write measured results into the model card"}),
 )

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PretrainedConfig
 
-from configuration_elixir_coder import parameter_table
+from elixir_coder import checkpoint
 from elixir_coder.training.losses import token_losses
 
 Sharding = Literal["none", "ddp", "fsdp2", "zero2", "zero3"]
@@ -152,7 +152,7 @@ def estimate(
     None trains everything. attention_in_blocks: as flash and flex attention, which keep no weights of attention.
     """
     sizes = _Sizes.of(config, batch_tokens, source_share, num_texts, precision)
-    table = parameter_table(config)
+    table = checkpoint.configuration_elixir_coder.parameter_table(config)
     num_parameters = sum(table.values())
     num_trained = num_parameters if adapter_rank is None else adapter_rank * sizes.adapter_width
     adapters = 0 if adapter_rank is None else num_trained
@@ -167,7 +167,8 @@ def estimate(
     if gradient_checkpointing:
         activations = sizes.checkpointed(activations)
     if precision == "bf16":  # autocast's copies of the matrices, which the backward pass reads
-        activations["weights in bf16"] = 2 * (num_parameters + adapters)
+        tables = sum(count for name, count in table.items() if name.endswith("embed_positions"))
+        activations["weights in bf16"] = 2 * (num_parameters - tables + adapters)
     is_table_trained = adapter_rank is None
 
     forward = sizes.operations()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,13 +37,32 @@ def learning_rate_at(
     return peak
 
 
+# Learned weights of losses have a rate and a memory of their own, whatever the schedule says: at the model's rates they
+# would not arrive before the run ends.
+_TERMS_RATE, _TERMS_BETAS = 0.02, (0.9, 0.9)
+
+
 def build_optimizer(
-    model: nn.Module, *, learning_rate: float, weight_decay: float, betas: tuple[float, float]
+    model: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    betas: tuple[float, float],
+    terms: nn.Module | None = None,
 ) -> torch.optim.AdamW:
-    """AdamW, fused, of all weights that train; it decays matrices but neither norms, biases nor embedding tables."""
+    """AdamW, fused, of all weights that train; it decays matrices but neither norms, biases nor embedding tables.
+
+    terms: what learns how losses are weighed. Its parameters are a group with `follows_schedule` False.
+    """
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     trained = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.dim() >= 2 and id(p) not in embeddings]
     others = [p for p in trained if p.dim() < 2 or id(p) in embeddings]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": weight_decay, "follows_schedule": True},
+        {"params": others, "weight_decay": 0.0, "follows_schedule": True},
+    ]
+    if terms is not None and (learned := list(terms.parameters())):
+        own = {"lr": _TERMS_RATE, "betas": _TERMS_BETAS, "weight_decay": 0.0, "follows_schedule": False}
+        groups.append({"params": learned, **own})
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=True)

@@ -195,6 +195,24 @@ def test_what_a_branch_binds_ends_with_it(toolchain):
     ]
 
 
+def test_a_pair_binds_both_sides_and_a_map_its_values_alone(toolchain):
+    code = """
+    defmodule A do
+      def f({a, b}, key) do
+        {c, %{^key => d, k: {e, g}}} = a
+        [b, c, d, e, g]
+      end
+    end
+    """
+    (module,) = toolchain.facts(code).modules
+    variables = module.functions[0].variables
+    bound = {each.name for each in variables if each.is_bound}
+    assert bound == {"a", "b", "key", "c", "d", "e", "g"}
+    used = [each for each in variables if not each.is_bound]
+    assert sorted(each.name for each in used) == sorted(["a", "key", *"bcdeg"])
+    assert all(variables[each.sources[0]].name == each.name for each in used)
+
+
 def test_tests_are_found_with_their_describe(toolchain):
     code = """
     defmodule ATest do

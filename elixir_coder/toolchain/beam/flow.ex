@@ -51,11 +51,18 @@ defmodule ElixirCoder.Worker.Flow do
     if variable?(name), do: add_binding(name, meta, sources, state), else: state
   end
 
+  # the key of a pair in a map is matched, not bound
+  defp bind({:%{}, _, pairs}, sources, state) do
+    Enum.reduce(pairs, state, fn
+      {key, value}, state -> bind(value, sources, used_in(key, state))
+      other, state -> bind(other, sources, state)
+    end)
+  end
+
   defp bind({_form, _meta, args}, sources, state) when is_list(args),
     do: Enum.reduce(args, state, &bind(&1, sources, &2))
 
-  # the key of a pair in a map is matched, not bound
-  defp bind({key, value}, sources, state), do: bind(value, sources, used_in(key, state))
+  defp bind({left, right}, sources, state), do: bind(right, sources, bind(left, sources, state))
   defp bind(list, sources, state) when is_list(list), do: Enum.reduce(list, state, &bind(&1, sources, &2))
   defp bind(_literal, _sources, state), do: state
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -26,7 +26,7 @@ from elixir_coder.errors import TrainingError, exit_on_error, require
 from elixir_coder.evaluation.held_out import HeldOut
 from elixir_coder.recipe import TrainRecipe
 from elixir_coder.tasks import registry
-from elixir_coder.training import assembly, state
+from elixir_coder.training import assembly, sharding, state
 from elixir_coder.training.batches import dropout_seed
 from elixir_coder.training.curriculum import Curriculum
 from elixir_coder.training.journal import Journal, hardware
@@ -43,10 +43,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     recipe = recipes.parse(TrainRecipe, sys.argv[1:])
-    accelerate = require("accelerate", "train")
-    # Not every group has every head. Nothing else is left to what `accelerate launch` was told: the recipe says it.
-    unused = require("accelerate.utils", "train").DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = accelerate.Accelerator(mixed_precision="no", gradient_accumulation_steps=1, kwargs_handlers=[unused])
+    accelerator = sharding.build_accelerator()
     try:
         (dry_run if recipe.dry_run else train)(recipe, accelerator)
     except OSError as error:  # what the user gave is checked where it is read; what is left is writing
@@ -65,11 +62,13 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
     state.check_disk(recipe.out, model.num_parameters(), recipe.keep_best)
     tasks = {name: registry.build(name, setup) for name in recipe.shares}
     mixture = assembly.read_mixture(recipe, tasks, setup)
-    objective = assembly.build_objective(recipe, model, tokenizer, mixture, accelerator)
+    objective = assembly.build_objective(recipe, model, tokenizer, mixture, accelerator, latest)
     terms = Terms(objective.tasks, recipe.loss_weighting, recipe.weights)
     curriculum = Curriculum(recipe.shares, recipe.steps, recipe.phase_starts, recipe.ramp_steps)
     batches = assembly.build_batches(recipe, objective, mixture, curriculum, accelerator.num_processes)
-    measured = HeldOut.of(recipe, objective, tokenizer, tasks, setup)
+    # What is shared out among processes cannot be judged or saved: a copy with all weights can, filled when it is due.
+    whole = objective.spare() if sharding.is_shared_out(accelerator) else None
+    measured = HeldOut.of(recipe, whole or objective, tokenizer, tasks, setup)
     optimizer = build_optimizer(
         objective,
         learning_rate=recipe.learning_rate,
@@ -77,9 +76,9 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
         betas=(recipe.adam_beta1, recipe.adam_beta2),
         terms=terms,
     )
-    wrapped, optimizer = accelerator.prepare(objective, optimizer)
+    wrapped, optimizer = sharding.prepare(accelerator, objective, optimizer, recipe.max_grad_norm)
     terms.to(accelerator.device)
-    progress = state.restore(latest, optimizer, objective, terms) if latest else state.Progress()
+    progress = state.restore(latest, accelerator, optimizer, terms) if latest else state.Progress()
     forward = torch.compile(wrapped, dynamic=True) if recipe.compile else wrapped  # rows have every length
     autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
     facts = {
@@ -110,7 +109,7 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
             for number, group in mine:
                 torch.manual_seed(dropout_seed(recipe.seed, step.number, number))
                 group = {name: tensor.to(accelerator.device) for name, tensor in group.items()}
-                with accelerator.no_sync(wrapped) if number != mine[-1][0] else nullcontext():
+                with sharding.pass_(accelerator, wrapped, is_last=number == mine[-1][0]):
                     with autocast:  # divided by the counts of the whole step, so that its groups add up to one mean
                         losses = forward(group, coefficients)
                     accelerator.backward(losses.total * accelerator.num_processes)  # averaged over processes
@@ -119,7 +118,7 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
             means = terms.means(sums.cpu(), step.counts)
             if terms.weighting.method == "uncertainty":
                 terms.weighting.regularizer(means).backward()
-            grad_norm = accelerator.clip_grad_norm_(wrapped.parameters(), recipe.max_grad_norm)
+            grad_norm = sharding.clip(accelerator, wrapped, recipe.max_grad_norm)
             if not torch.isfinite(grad_norm):
                 raise state.not_finite(recipe.out, f"the gradient of step {step.number}")
             optimizer.step()
@@ -150,7 +149,11 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
                     gradient_norms=norms,
                 )
                 window = Tally()
-            if is_due(step.number, recipe.eval_every) or is_final:
+            is_measured = is_due(step.number, recipe.eval_every) or is_final
+            is_saved = is_due(step.number, recipe.save_every) or is_final or stops
+            if is_measured or is_saved:
+                plain = sharding.gathered(accelerator, wrapped, whole)
+            if is_measured:
                 with autocast:  # in every process: the others would only wait for the first
                     progress.bits_per_byte = measured.bits_per_byte(recipe)
                     scores = measured.scores()
@@ -161,9 +164,10 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
                     seconds=progress.seconds,
                     held_out={name: score.record() for name, score in scores.items()},
                 )
-            if is_due(step.number, recipe.save_every) or is_final or stops:
+            if is_saved:
+                moments = sharding.whole_moments(accelerator, optimizer)
                 if accelerator.is_main_process:
-                    save(recipe, objective, terms, tokenizer, optimizer, progress)
+                    save(recipe, plain, terms, tokenizer, moments, progress)
                     journal.report(facts)
                 accelerator.wait_for_everyone()
             if stops:
@@ -220,11 +224,11 @@ def save(
     objective: Objective,
     terms: Terms,
     tokenizer: PreTrainedTokenizerBase,
-    optimizer: torch.optim.Optimizer,
+    moments: Mapping[str, Any],
     progress: state.Progress,
 ) -> None:
     """Write a checkpoint, then link the best and delete what is neither among the best nor the latest."""
-    state.save_checkpoint(recipe.out, objective, terms, tokenizer, optimizer, progress, recipe.adapter)
+    state.save_checkpoint(recipe.out, objective, terms, tokenizer, moments, progress, recipe.adapter)
     state.link_best(recipe.out)
     state.prune(recipe.out, recipe.keep_best)
 

@@ -111,6 +111,9 @@ class TrainRecipe:
     teacher: Path | None = field(
         default=None, metadata={"help": "model folder to learn from, with the same vocabulary"}
     )
+    student_layers: tuple[int, ...] = field(
+        default=(), metadata={"help": "begin with so many encoder and decoder layers of the --teacher, evenly picked"}
+    )
     distillation: float = field(default=0.5, metadata={"help": "share of the loss that is the --teacher's opinion"})
     distillation_temperature: float = field(default=2.0, metadata={"help": "of both models' probabilities there"})
 
@@ -189,6 +192,10 @@ class TrainRecipe:
             raise RecipeError("--loss_weighting gradnorm needs the tasks' gradients; give --norms_every, e.g. 10")
         if self.asymmetric and len(self.asymmetric) != 3:
             raise RecipeError(f"--asymmetric takes three numbers, e.g. 4 1 0.05; got {len(self.asymmetric)}")
+        if self.student_layers and (
+            self.teacher is None or self.init_from is not None or len(self.student_layers) != 2
+        ):
+            raise RecipeError("--student_layers takes two numbers, e.g. 3 1, and a --teacher, and no --init_from")
         if self.adapter is not None and self.init_from is None:
             raise RecipeError("--adapter trains what is added to a model; give the model as --init_from")
         if self.warmup_steps >= self.steps:

@@ -328,6 +328,10 @@ def test_what_a_file_cannot_say_is_an_error_and_leaves_the_old_file(tmp_path, re
         (["--tasks", "denoise", "denoise=2"], "--tasks names denoise twice"),
         (["--loss_weights", "quality=-1"], "--loss_weights takes name=number, at least 0, e.g. quality=0.5; got"),
         (["--loss_weighting", "gradnorm"], "gradnorm needs the tasks' gradients; give --norms_every, e.g. 10"),
+        (
+            ["--student_layers", "3", "1"],
+            "--student_layers takes two numbers, e.g. 3 1, and a --teacher, and no --init",
+        ),
         (["--asymmetric", "4"], "--asymmetric takes three numbers, e.g. 4 1 0.05; got 1"),
         (["--adapter", "mine"], "--adapter trains what is added to a model; give the model as --init_from"),
         (["--steps", "100"], "--warmup_steps 100 leaves nothing of --steps 100; try --warmup_steps 10"),

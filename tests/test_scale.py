@@ -76,7 +76,7 @@ def gradients(model, **changes):
 def model_of(config, dropout=0.0):
     torch.manual_seed(0)
     config.dropout = dropout
-    return new_model(config, "multitask").train()
+    return new_model(config).train()
 
 
 def largest_difference(one, other):
@@ -107,6 +107,7 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole(tiny_config):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own compiler
 def test_a_compiled_model_gives_the_gradients_of_the_eager_one(tiny_config):
     eager, other = model_of(tiny_config), model_of(tiny_config)
     loss, first = gradients(eager)

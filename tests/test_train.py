@@ -277,6 +277,20 @@ def test_bf16_and_recomputed_activations_train_as_well(inputs, straight, tmp_pat
     assert weights_of(recipe.out / "best")["model.shared.weight"].dtype == torch.float32
 
 
+def test_a_student_begins_with_layers_of_its_teacher_and_learns_from_it(inputs, tmp_path, accelerator):
+    deep = (*SHAPE, "encoder_layers=3", "dropout=0.0")
+    train.train(small_recipe(inputs, tmp_path / "teacher", config_overrides=deep), accelerator)
+    teacher = tmp_path / "teacher" / "checkpoint-00000020"
+    learning = {"teacher": teacher, "student_layers": (2, 1), "config_overrides": ()}
+
+    train.train(small_recipe(inputs, tmp_path / "student", distillation=0.9, **learning), accelerator)
+
+    saved = tmp_path / "student" / "checkpoint-00000020"
+    assert json.loads((saved / "config.json").read_text())["encoder_layers"] == 2
+    scores = [each["bits_per_byte"] for each in log_of(tmp_path / "student") if "bits_per_byte" in each]
+    assert scores[-1] < 1.1 * state.read_progress(teacher).bits_per_byte
+
+
 # ------------------------------------------------------------------------------------------- the same sum, shared out
 
 
@@ -296,9 +310,35 @@ def test_two_processes_train_as_one_does_dropout_and_all(inputs, tmp_path, accel
         )
 
     train.train(recipe("one", 4), accelerator)
-    command = [*ACCELERATE, "--multi_gpu", "--num_processes", "2", "--main_process_port", "0", "train.py"]
+    launch_two(recipe("two", 2), tmp_path, "--multi_gpu")
+
+    last = "checkpoint-00000006"
+    assert largest_difference(tmp_path / "one" / last, tmp_path / "two" / last) < 1e-6
+    for one, two in zip(log_of(tmp_path / "one"), log_of(tmp_path / "two"), strict=True):
+        assert {"step", "tokens"} < one.keys() and one.keys() == two.keys()
+        for name in one.keys() - {"seconds", "tokens_per_second"}:
+            for value, other in zip(flat(two[name]), flat(one[name]), strict=True):
+                assert value == pytest.approx(other, rel=1e-5)
+
+
+def flat(value):
+    """The numbers of a record's value, however nested."""
+    return [number for each in value.values() for number in flat(each)] if isinstance(value, dict) else [value]
+
+
+def launch_two(recipe, folder, *words):
+    """Run train.py in two processes on the CPU."""
     launched = subprocess.run(
-        [*command, *arguments(recipe("two", 2), tmp_path)],
+        [
+            *ACCELERATE,
+            *words,
+            "--num_processes",
+            "2",
+            "--main_process_port",
+            "0",
+            "train.py",
+            *arguments(recipe, folder),
+        ],
         cwd=ROOT,
         env=ENVIRONMENT | {"ACCELERATE_USE_CPU": "true"},
         capture_output=True,
@@ -308,12 +348,22 @@ def test_two_processes_train_as_one_does_dropout_and_all(inputs, tmp_path, accel
     assert launched.returncode == 0, launched.stderr
     assert "2 × cpu" in launched.stdout
 
+
+def test_two_processes_that_share_out_the_weights_train_as_one_and_go_on(inputs, tmp_path, accelerator):
+    def recipe(out, accumulation, **changes):
+        return of_many_tasks(
+            inputs, tmp_path / out, steps=6, save_every=3, gradient_accumulation=accumulation, **changes
+        )
+
+    train.train(recipe("one", 2), accelerator)
+    sharing = ("--config_file", "recipes/accelerate/fsdp2.yaml")
+    launch_two(recipe("two", 1), tmp_path, *sharing)
     last = "checkpoint-00000006"
-    assert largest_difference(tmp_path / "one" / last, tmp_path / "two" / last) < 1e-6
-    for one, two in zip(log_of(tmp_path / "one"), log_of(tmp_path / "two"), strict=True):
-        assert {"step", "tokens"} < one.keys() and one.keys() == two.keys()
-        for name in one.keys() - {"seconds", "tokens_per_second"}:
-            assert two[name] == pytest.approx(one[name], rel=1e-5)
+    assert largest_difference(tmp_path / "one" / last, tmp_path / "two" / last) < 1e-5
+
+    shutil.rmtree(tmp_path / "two" / last)
+    launch_two(recipe("two", 1, resume=True), tmp_path, *sharing)
+    assert largest_difference(tmp_path / "one" / last, tmp_path / "two" / last) < 1e-5
 
 
 # --------------------------------------------------------------------------------------------------- not a number
@@ -415,7 +465,7 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"train": [""], "validation": ["def a"]}, "the corpus has no text; collect it again"),
+        ({"train": [""], "validation": ["def a"]}, "is of use to the task denoise; give more --data"),
         ({"train": ["def a"]}, "has no shards of split `validation` (it has: train)"),
         ({"train": ["def a"], "validation": [""]}, "there is no held-out file with text in it"),
     ],

@@ -15,10 +15,10 @@ from elixir_coder.errors import RecipeError
 from elixir_coder.recipe import TrainRecipe
 from elixir_coder.tasks import registry
 from elixir_coder.tasks.row import MIN_SOURCE_LENGTH, MIN_TARGET_LENGTH, UNKNOWN, Setup, SpecialTokens
-from elixir_coder.training import adapters, state
+from elixir_coder.training import adapters, sharding, state
 from elixir_coder.training.batches import Batches
 from elixir_coder.training.curriculum import Curriculum
-from elixir_coder.training.distillation import Teacher
+from elixir_coder.training.distillation import Teacher, student_config, student_from
 from elixir_coder.training.estimate import estimate
 from elixir_coder.training.losses import positive_weights
 from elixir_coder.training.mixture import Mixture, build_mixture
@@ -38,7 +38,9 @@ def build_model(recipe: TrainRecipe, tokenizer: PreTrainedTokenizerBase, latest:
     judges = any(set(HEADS) & set(registry.TASKS[name].heads) for name in recipe.shares if name in registry.TASKS)
     weights = recipe.init_from if recipe.adapter else latest or recipe.init_from
     torch.manual_seed(recipe.seed)
-    if weights is None:
+    if weights is None and recipe.student_layers:
+        saved, model = "", build_student(recipe, overrides, "multitask" if judges else "generation")
+    elif weights is None:
         fields = checkpoint.vocabulary_fields(tokenizer) | overrides
         saved, model = (
             "",
@@ -60,6 +62,17 @@ def build_model(recipe: TrainRecipe, tokenizer: PreTrainedTokenizerBase, latest:
         # its name before transformers 5.23 is the second, of which that one warns
         (getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable)()
     return model
+
+
+def build_student(recipe: TrainRecipe, overrides: Mapping[str, Any], kind: str) -> PreTrainedModel:
+    """A model with some of the teacher's layers, and everything else as the teacher has it."""
+    assert recipe.teacher is not None, "the recipe has been validated"
+    teacher = checkpoint.load_model(recipe.teacher)
+    encoder_layers, decoder_layers = recipe.student_layers
+    config = student_config(
+        teacher.config, encoder_layers=encoder_layers, decoder_layers=decoder_layers, **dict(overrides)
+    )
+    return student_from(teacher, config, kind)
 
 
 def expect_few_labels(model: PreTrainedModel) -> None:
@@ -100,8 +113,13 @@ def build_objective(
     tokenizer: PreTrainedTokenizerBase,
     mixture: Mixture,
     accelerator: Accelerator,
+    latest: Path | None,
 ) -> Objective:
-    """The model with its losses, and the heads of --init_from where a run left them there."""
+    """The model with its losses, and the heads of the checkpoint or of --init_from, where a run left them there."""
+    if sharding.is_shared_out(accelerator) and (recipe.loss_weighting != "fixed" or recipe.norms_every):
+        raise RecipeError(
+            "--loss_weighting and --norms_every need all weights in each process; share the work by DDP, or leave them"
+        )
     negative, positive, margin = recipe.asymmetric or (0.0, 0.0, 0.0)
     teacher = None
     if recipe.teacher is not None:
@@ -123,8 +141,9 @@ def build_objective(
     )
     if recipe.adapter:
         objective.heads.requires_grad_(False)
-    if recipe.init_from is not None and (recipe.init_from / state.OBJECTIVE).exists():
-        state.restore_heads(recipe.init_from, objective)
+    weights = latest or recipe.init_from
+    if weights is not None and (weights / state.OBJECTIVE).exists():
+        state.restore_heads(weights, objective)
     return objective
 
 

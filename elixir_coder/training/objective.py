@@ -11,6 +11,7 @@ Axes: B rows, S and T their widths, n texts, D width of the model.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -122,13 +123,14 @@ class Objective(nn.Module):
     ):
         super().__init__()
         self.model = model
+        self._no_split_modules = model._no_split_modules  # what FSDP shares out one by one
         self.tasks = tuple(tasks)
         self.settings = settings or LossSettings()
         width = model.config.d_model
         self.heads = nn.ModuleDict({"tags": nn.Linear(width, 1), "match": nn.Linear(width, 1)})
         # Beyond the paper's plain product: states that serve many tasks need not be alike where code depends.
         self.heads.edges = nn.Linear(width, width, bias=False)
-        self.heads.log_temperature = nn.Parameter(torch.tensor(math.log(_FIRST_TEMPERATURE)))
+        self.heads.log_temperature = nn.Parameter(torch.tensor([math.log(_FIRST_TEMPERATURE)]))  # FSDP wants an axis
         for head in (self.heads["tags"], self.heads["match"]):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
@@ -136,6 +138,10 @@ class Objective(nn.Module):
         for name, weights in (positive_weights or {}).items():
             self.register_buffer(f"{name}_positive_weights", weights, persistent=False)
         self._teacher = (teacher,)  # in a tuple, so that it is no part of what trains or is saved
+
+    def spare(self) -> Objective:
+        """A copy to be filled with weights, with the same teacher."""
+        return copy.deepcopy(self, {id(self._teacher): self._teacher})
 
     @property
     def label_sizes(self) -> dict[str, int]:
@@ -151,6 +157,8 @@ class Objective(nn.Module):
         sums = torch.zeros_like(coefficients)
         chosen = batch["labels"].flatten() != UNKNOWN
         sums[:, 0].index_add_(0, batch["token_tasks"].flatten()[chosen], nats)
+        # What a batch does not ask for gets gradients of zero: processes that share out weights wait for each other's.
+        total = total + 0.0 * (states.decoder.sum() + sum(weight.sum() for weight in self._of_heads()))
         for kind, losses, tasks in self._judged(batch, states):
             column = KINDS.index(kind)
             total = total + (losses * coefficients[tasks, column]).sum()
@@ -287,6 +295,13 @@ class Objective(nn.Module):
             places = batch["match_tokens"]
             logits = self.heads["match"](states.decoder[places]).squeeze(-1)
             yield "match", logits, batch["match_labels"], batch["token_tasks"].flatten()[places]
+
+    def _of_heads(self) -> Iterator[nn.Parameter]:
+        """The weights of all heads but the one that every batch with a target has."""
+        yield from self.heads.parameters()
+        for name, module in self.model.named_children():
+            if name not in ("model", "lm_head"):
+                yield from module.parameters()
 
     def _head(self, name: str, pooled: torch.Tensor) -> torch.Tensor:
         return getattr(self.model, f"{name}_head")(pooled)

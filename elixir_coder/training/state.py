@@ -18,11 +18,11 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -33,7 +33,11 @@ from elixir_coder.errors import CheckpointError, RecipeError, TrainingError
 from elixir_coder.recipe import TrainRecipe
 from elixir_coder.training.adapters import save_adapter
 from elixir_coder.training.objective import Objective
+from elixir_coder.training.sharding import load_moments
 from elixir_coder.training.terms import Terms
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator  # type: ignore[import-untyped]
 
 SETTINGS = "recipe.args"
 OPTIMIZER, OBJECTIVE, ADAPTER = "optimizer.pt", "objective.pt", "adapter"
@@ -123,12 +127,12 @@ def save_checkpoint(
     objective: Objective,
     terms: Terms,
     tokenizer: PreTrainedTokenizerBase,
-    optimizer: Any,
+    moments: Mapping[str, Any],
     progress: Progress,
     adapter: str | None = None,
 ) -> Path:
-    """Write one checkpoint folder, all of it or nothing, and return it. adapter: which of the model to save instead of
-    the model.
+    """Write one checkpoint folder, all of it or nothing, and return it. moments: of `sharding.whole_moments`. adapter:
+    which of the model to save instead of the model.
 
     Raises TrainingError for a weight that is not a finite number, CheckpointError when it cannot be written.
     """
@@ -137,7 +141,7 @@ def save_checkpoint(
         raise not_finite(out, f"weight {broken.removeprefix('model.')} after step {progress.step}")
 
     def training_state(folder: Path) -> None:
-        torch.save(optimizer.state_dict(), folder / OPTIMIZER)
+        torch.save(dict(moments), folder / OPTIMIZER)
         learned = {"heads": objective.heads.state_dict(), "terms": terms.state_dict()}
         torch.save(learned, folder / OBJECTIVE)
         (folder / "trainer_state.json").write_text(json.dumps(asdict(progress), indent=2) + "\n")
@@ -177,15 +181,13 @@ def read_progress(folder: Path) -> Progress:
         raise CheckpointError(f"{folder}: trainer_state.json cannot be read: {error}") from error
 
 
-def restore(folder: Path, optimizer: Any, objective: Objective, terms: Terms) -> Progress:
-    """Put back AdamW's moments, the heads of training and the weights of losses; settings stay those of the recipe.
-    Raises CheckpointError for damaged files."""
+def restore(folder: Path, accelerator: Accelerator, optimizer: Any, terms: Terms) -> Progress:
+    """Put back AdamW's moments and the weights of losses; settings stay those of the recipe. Raises CheckpointError for
+    damaged files."""
     try:
         saved = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
-        optimizer.load_state_dict(saved | {"param_groups": optimizer.state_dict()["param_groups"]})
-        learned = torch.load(folder / OBJECTIVE, map_location="cpu", weights_only=True)
-        objective.heads.load_state_dict(learned["heads"])
-        terms.load_state_dict(learned["terms"])
+        load_moments(accelerator, optimizer, saved)
+        terms.load_state_dict(torch.load(folder / OBJECTIVE, map_location="cpu", weights_only=True)["terms"])
     except CheckpointError:
         raise
     except Exception as error:  # torch.load raises whatever the pickle or zip layer does
@@ -197,7 +199,7 @@ def restore(folder: Path, optimizer: Any, objective: Objective, terms: Terms) ->
 
 
 def restore_heads(folder: Path, objective: Objective) -> None:
-    """The heads of training from a checkpoint whose weights a new run starts from. Raises CheckpointError."""
+    """The heads of training from a checkpoint. Raises CheckpointError."""
     try:
         objective.heads.load_state_dict(torch.load(folder / OBJECTIVE, map_location="cpu", weights_only=True)["heads"])
     except Exception as error:  # torch.load raises whatever the pickle or zip layer does

@@ -7,6 +7,7 @@ import torch
 from elixir_coder import recipe as recipes
 from elixir_coder.errors import CheckpointError, RecipeError, TrainingError
 from elixir_coder.training import state
+from elixir_coder.training.sharding import build_accelerator
 from elixir_coder.training.state import Progress
 from elixir_coder.training.terms import Terms
 from tests.training.small_run import small_recipe
@@ -184,7 +185,8 @@ def test_moments_come_back_and_settings_are_those_of_the_new_recipe(tmp_path):
     one, other, terms = objective_of(seed=1), objective_of(seed=2), Terms(TASKS, "fixed", {})
     torch.save({"heads": one.heads.state_dict(), "terms": terms.state_dict()}, folder / "objective.pt")
 
-    assert state.restore(folder, resumed, other, terms) == Progress(step=3, bits_per_byte=1.5)
+    assert state.restore(folder, build_accelerator(), resumed, terms) == Progress(step=3, bits_per_byte=1.5)
+    state.restore_heads(folder, other)
 
     assert all(torch.equal(*each) for each in zip(one.heads.parameters(), other.heads.parameters()))
     assert torch.equal(resumed.state_dict()["state"][0]["exp_avg"], saved.state_dict()["state"][0]["exp_avg"])
@@ -196,7 +198,7 @@ def test_damaged_moments_are_named_with_two_ways_out(tmp_path):
     (folder / "optimizer.pt").write_bytes(b"PK\x03\x04 half of it")
 
     with pytest.raises(CheckpointError, match=r"optimizer\.pt or objective\.pt cannot be read .* --init_from"):
-        state.restore(folder, optimizer_of(0.1), objective_of(), Terms(TASKS, "fixed", {}))
+        state.restore(folder, build_accelerator(), optimizer_of(0.1), Terms(TASKS, "fixed", {}))
 
 
 def test_a_damaged_trainer_state_is_named(tmp_path):

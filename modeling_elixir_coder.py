@@ -424,9 +424,10 @@ class ElixirCoderAttention(nn.Module):
         if rotation is not None:
             query = rotate(query, rotation)
         key, value = self._keys_and_values(hidden, key_value_states, past_key_values, rotation)
-        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
+        implementation = self.config._attn_implementation
+        if blocks is not None and implementation != "eager":
+            implementation = "sdpa"  # masks of blocks are made for these two
+        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         kwargs |= {"dropout": self.dropout if self.training else 0.0, "scaling": self.scaling}
         if blocks is None:
             output, weights = attend(self, query, key, value, attention_mask, **kwargs)

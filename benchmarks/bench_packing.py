@@ -131,7 +131,8 @@ def main() -> int:
 
     tokenizer = checkpoint.load_tokenizer(args.model)
     model = checkpoint.load_model(args.model).train()
-    setup = Setup(tokenizer, SpecialTokens.of(tokenizer), args.source_length, args.target_length)
+    labels = tuple(model.config.quality_labels), tuple(model.config.security_labels)
+    setup = Setup(tokenizer, SpecialTokens.of(tokenizer), args.source_length, args.target_length, *labels)
     rows = draw(args, setup)
     num_tokens = sum(row.num_tokens for row in rows)
     padded, grouped, objective = copy.deepcopy(model), copy.deepcopy(model), Objective(model, ["generate"])

@@ -15,7 +15,7 @@ from modeling_elixir_coder import (
 from tests.test_modeling import SHAPE, VARIANTS, every_variant
 
 LENGTHS = [(5, 3), (1, 7), (9, 1), (3, 4), (6, 2)]
-every_attention = pytest.mark.parametrize("attention", ["eager", "sdpa"])
+every_attention = pytest.mark.parametrize("attention", ["eager", "sdpa", "flex_attention"])
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +72,7 @@ def test_a_row_of_texts_gives_the_states_of_each_alone(variant, attention, rows,
 
     together = model(**batch)
 
+    model.set_attn_implementation("eager")
     written = runs(together.logits, batch["decoder_segment_ids"])
     read = runs(together.encoder_last_hidden_state, batch["segment_ids"])
     for place, number in enumerate(order):
@@ -128,6 +129,7 @@ def test_a_graph_and_soft_positions_keep_to_their_text(variant, attention):
 
     together = model(**batch, attention_mask=visible, position_ids=positions)
 
+    model.set_attn_implementation("eager")
     starts = [0]
     for source, _ in pairs:
         starts.append(starts[-1] + source.shape[1])

@@ -19,7 +19,7 @@ from elixir_coder.training import adapters, sharding, state
 from elixir_coder.training.batches import Batches
 from elixir_coder.training.curriculum import Curriculum
 from elixir_coder.training.distillation import Teacher, student_config, student_from
-from elixir_coder.training.estimate import estimate
+from elixir_coder.training.estimate import estimate, measure_rates
 from elixir_coder.training.losses import positive_weights
 from elixir_coder.training.mixture import Mixture, build_mixture
 from elixir_coder.training.objective import LossSettings, Objective
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator  # type: ignore[import-untyped]
 
 _LABEL_SHARE = 0.01  # of texts that a label is given to, before anything is known
+_LONG_RUN = 100  # steps, from which a second to measure the machine is well spent
 _SAMPLED_ROWS = 2_000  # of a task, to see how often each label is given
 
 
@@ -185,21 +186,26 @@ def build_batches(
 
 
 def expected(recipe: TrainRecipe, objective: Objective, accelerator: Accelerator) -> str:
-    """What the run will take of each process, as a table."""
+    """What the run will take of each process, as a table; for a run of some length also how fast it will be."""
     parts = accelerator.num_processes * recipe.gradient_accumulation
-    source_share = recipe.source_length / (recipe.source_length + recipe.target_length)
     longest = recipe.source_length + recipe.target_length
+    shape: dict[str, Any] = {
+        "batch_tokens": math.ceil(recipe.batch_tokens / parts),
+        "source_share": recipe.source_length / longest,
+        "num_texts": max(1, recipe.batch_tokens // parts // longest),
+        "precision": recipe.precision,
+    }
+    config = objective.model.config
+    rates = measure_rates(config, **shape, device=accelerator.device) if recipe.steps >= _LONG_RUN else None
     return str(
         estimate(
-            objective.model.config,
-            batch_tokens=math.ceil(recipe.batch_tokens / parts),
-            source_share=source_share,
-            num_texts=max(1, recipe.batch_tokens // parts // longest),
-            precision=recipe.precision,
+            config,
+            **shape,
             gradient_checkpointing=recipe.gradient_checkpointing,
             logits_chunk=recipe.logits_chunk,
             num_processes=accelerator.num_processes,
+            sharding=sharding.kind(accelerator),
             adapter_rank=recipe.adapter_rank if recipe.adapter else None,
-            attention_in_blocks=recipe.packing and not recipe.compile,
+            rates=rates,
         )
     )

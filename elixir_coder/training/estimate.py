@@ -27,7 +27,7 @@ from transformers import PretrainedConfig
 from elixir_coder import checkpoint
 from elixir_coder.training.losses import token_losses
 
-Sharding = Literal["none", "ddp", "fsdp2", "zero2", "zero3"]
+Sharding = Literal["none", "ddp", "fsdp2", "zero2"]
 
 FLOAT = 4  # bytes: weights, gradients, moments and the residual stream are float32 in every precision
 
@@ -157,11 +157,11 @@ def estimate(
     num_trained = num_parameters if adapter_rank is None else adapter_rank * sizes.adapter_width
     adapters = 0 if adapter_rank is None else num_trained
 
-    parts = num_processes if sharding in ("fsdp2", "zero3") else 1
+    parts = num_processes if sharding == "fsdp2" else 1
     weights = FLOAT * (num_parameters + adapters) // parts
-    gradients = FLOAT * num_trained // (num_processes if sharding in ("fsdp2", "zero2", "zero3") else 1)
+    gradients = FLOAT * num_trained // (num_processes if sharding in ("fsdp2", "zero2") else 1)
     moments = MOMENTS[optimizer] * FLOAT * num_trained
-    moments //= num_processes if sharding in ("fsdp2", "zero2", "zero3") else 1
+    moments //= num_processes if sharding in ("fsdp2", "zero2") else 1
 
     activations = sizes.activations(attention_in_blocks)
     if gradient_checkpointing:
@@ -198,7 +198,7 @@ def _exchange(sharding: Sharding, table: Mapping[str, int], num_trained: int) ->
     at a time while the next one is on its way, with the embedding, which input and head share, all the time."""
     if sharding in ("ddp", "zero2"):
         return FLOAT * num_trained
-    if sharding in ("fsdp2", "zero3"):
+    if sharding == "fsdp2":
         widest = max(count for name, count in table.items() if ".layers." in name)
         return FLOAT * (table["model.shared"] * 2 + widest * 4)  # each with its gradient
     return 0

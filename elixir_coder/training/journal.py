@@ -159,7 +159,7 @@ def write_report(out: Path, facts: Mapping[str, str], errors: str = "") -> None:
         "",
         "![training loss and held-out bits per byte](curves.png)",
         "",
-        "| step | tokens with a loss | h:mm:ss | held-out bits per byte |",
+        "| step | tokens | h:mm:ss | held-out bits per byte |",
         "|---:|---:|---:|---:|",
         *(
             f"| {each['step']:,} | {each['tokens']:,} | {_time(each['seconds'])} | {each['bits_per_byte']:.4f} |"
@@ -168,8 +168,8 @@ def write_report(out: Path, facts: Mapping[str, str], errors: str = "") -> None:
         "",
         *_task_section(curves),
         *_notes_section(notes),
-        f"Cost: {_time(done['seconds'])} (h:mm:ss) for {done['step']:,} steps, {done['tokens']:,} tokens with a loss, "
-        f"{done['tokens'] / max(done['seconds'], 1e-9):,.0f} a second with all evaluations and saves.",
+        f"Cost: {_time(done['seconds'])} (h:mm:ss) for {done['step']:,} steps, {done['tokens']:,} tokens read and "
+        f"written, {done['tokens'] / max(done['seconds'], 1e-9):,.0f} a second with all evaluations and saves.",
         "",
         *(f"{name}: {fact}\n" for name, fact in facts.items()),
         f"Versions: Python {platform.python_version()}, {versions}.",

@@ -1,4 +1,4 @@
-"""What differs where processes share out weights, gradients or moments: accelerate's FSDP2 and DeepSpeed's ZeRO.
+"""What differs where processes share out weights, gradients or moments: accelerate's FSDP2 and DeepSpeed's ZeRO 2.
 
 The loop of train.py is the same for one process, DDP, FSDP2 and ZeRO: it asks here for the accelerator, for the moment
 when gradients are exchanged, for their norm, and for what is shared out in one piece. So a checkpoint is the same
@@ -26,6 +26,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from elixir_coder.errors import require
+from elixir_coder.training.estimate import Sharding
 
 if TYPE_CHECKING:
     from accelerate import Accelerator  # type: ignore[import-untyped]
@@ -44,8 +45,6 @@ def build_accelerator() -> Accelerator:
         for state in (accelerate.PartialState(), accelerator.state):  # the first is what the second is renewed from
             state.distributed_type = accelerate.DistributedType.FSDP
         accelerator.state.fsdp_plugin = accelerate.FullyShardedDataParallelPlugin()
-    if is_zero(accelerator):  # else transformers loads empty weights, which `build_optimizer` takes for vectors
-        require("transformers.integrations.deepspeed", "train").unset_hf_deepspeed_config()
     return accelerator
 
 
@@ -56,6 +55,13 @@ def is_zero(accelerator: Accelerator) -> bool:
 def is_shared_out(accelerator: Accelerator) -> bool:
     """Whether a process has less than all weights, so that a checkpoint and judging need `whole_weights`."""
     return is_zero(accelerator) or accelerator.distributed_type == "FSDP"
+
+
+def kind(accelerator: Accelerator) -> Sharding:
+    """How processes share the work, as `estimate` calls it."""
+    if accelerator.num_processes == 1:
+        return "none"
+    return "zero2" if is_zero(accelerator) else "fsdp2" if is_shared_out(accelerator) else "ddp"
 
 
 def prepare(
@@ -69,7 +75,7 @@ def prepare(
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     model, prepared = accelerator.prepare(model, optimizer)
     if is_zero(accelerator):
-        prepared.weights_in_order = weights  # which stage 3 does not keep
+        prepared.weights_in_order = weights
     return model, prepared
 
 
@@ -187,8 +193,8 @@ def _whole(weight: torch.Tensor, what: str, *arguments: str) -> torch.Tensor:
 def _zero_weights(optimizer: Any) -> list[torch.Tensor]:
     """The weights in the order in which the optimizer was given them.
 
-    Stages 1 and 2 link weights to moments after the step of the first group, when the second has no moments yet; so
-    they are linked again.
+    DeepSpeed links weights to moments after the step of the first group, when the second has no moments yet; so they
+    are linked again.
     """
     zero = optimizer.optimizer  # below accelerate's wrapper
     if hasattr(zero, "_lazy_init_hp_params_optimizer_state"):

@@ -81,7 +81,7 @@ def test_weights_gradients_and_moments_are_16_bytes_a_parameter():
 
 @pytest.mark.parametrize(
     ("sharding", "weights", "gradients", "moments"),
-    [("none", 1, 1, 1), ("ddp", 1, 1, 1), ("zero2", 1, 4, 4), ("zero3", 4, 4, 4), ("fsdp2", 4, 4, 4)],
+    [("none", 1, 1, 1), ("ddp", 1, 1, 1), ("zero2", 1, 4, 4), ("fsdp2", 4, 4, 4)],
 )
 def test_what_is_shared_out_takes_its_part_in_each_process(sharding, weights, gradients, moments):
     config = small("base")

@@ -90,7 +90,7 @@ def test_the_report_names_the_best_checkpoint_the_cost_the_versions_and_the_sett
     report = (tmp_path / "report.md").read_text()
     assert "Best checkpoint: `checkpoint-00000010`, 1.2500 held-out bits per byte" in report
     assert "| 10 | 1,000 | 0:01:01 | 1.2500 |" in report
-    assert "Cost: 1:00:00 (h:mm:ss) for 20 steps, 1,000 tokens with a loss" in report
+    assert "Cost: 1:00:00 (h:mm:ss) for 20 steps, 1,000 tokens read and written" in report
     assert "Hardware: 1 × abacus" in report
     assert "torch 2." in report and "--batch_size 8" in report
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -213,8 +213,7 @@ def save_model(
             if path.is_file():
                 shutil.copymode(building / "config.json", path)  # safetensors lets nobody else read what it writes
             sync(path)
-        _replace_folder(building, folder)
-        sync(folder.parent)
+        replace_folder(building, folder)
     except (OSError, SafetensorError, RuntimeError) as error:  # a full disk is each of these, by who was writing
         raise CheckpointError(f"cannot write {folder}: {error}") from error
     finally:
@@ -251,12 +250,14 @@ def saved_kind(config: ElixirCoderConfig, folder: Path | str) -> str:
     raise CheckpointError(f"{folder}/config.json does not say in `architectures` which model it is; save it again")
 
 
-def _replace_folder(new: Path, folder: Path) -> None:
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put a folder that is whole in place of another, which is put aside first and then deleted."""
     old = folder.with_name(f".{folder.name}.replaced")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
     os.replace(new, folder)
+    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -81,11 +81,11 @@ def wait_for(condition, seconds=120):
 def test_a_run_killed_while_it_saved_goes_on_bit_exactly(inputs, straight, tmp_path, accelerator):
     recipe = small_recipe(inputs, tmp_path / "run", dropout=0.1)
     dies_when_step_15_is_written_but_not_yet_in_place = (
-        "import os, signal, sys, train; from elixir_coder import checkpoint; put = checkpoint._replace_folder\n"
+        "import os, signal, sys, train; from elixir_coder import checkpoint; put = checkpoint.replace_folder\n"
         "def killed(new, folder):\n"
         "    if folder.name.endswith('15'): os.kill(os.getpid(), signal.SIGKILL)\n"
         "    put(new, folder)\n"
-        "checkpoint._replace_folder = killed; train.main()"
+        "checkpoint.replace_folder = killed; train.main()"
     )
     command = [sys.executable, "-c", dies_when_step_15_is_written_but_not_yet_in_place, *arguments(recipe, tmp_path)]
     killed = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, timeout=300)
@@ -107,20 +107,25 @@ def test_a_run_killed_while_it_saved_goes_on_bit_exactly(inputs, straight, tmp_p
     assert not list(recipe.out.glob(".checkpoint-*"))
 
 
-def test_sigterm_saves_after_the_step_it_falls_into_and_the_run_can_go_on(
-    inputs, straight, tmp_path, accelerator, monkeypatch, capsys
-):
-    recipe = small_recipe(inputs, tmp_path / "run", dropout=0.1)
+def told_to_end_in(number, recipe, accelerator, monkeypatch):
+    """A run that gets SIGTERM in the midst of this step."""
     rate_of = train.set_learning_rate
 
-    def told_to_end_in_step_3(optimizer, recipe, step):
-        if step == 3:
+    def with_signal(optimizer, recipe, step):
+        if step == number:
             os.kill(os.getpid(), signal.SIGTERM)
         return rate_of(optimizer, recipe, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "set_learning_rate", told_to_end_in_step_3)
+        patch.setattr(train, "set_learning_rate", with_signal)
         train.train(recipe, accelerator)
+
+
+def test_sigterm_saves_after_the_step_it_falls_into_and_the_run_can_go_on(
+    inputs, straight, tmp_path, accelerator, monkeypatch, capsys
+):
+    recipe = small_recipe(inputs, tmp_path / "run", dropout=0.1)
+    told_to_end_in(3, recipe, accelerator, monkeypatch)
     assert [path.name for path in state.checkpoints(recipe.out)] == ["checkpoint-00000003"]
     assert "stopped after step 3 of 20 (SIGTERM); see" in capsys.readouterr().out
 
@@ -192,16 +197,7 @@ def test_many_tasks_in_phases_go_on_bit_exactly(weighting, inputs, tmp_path, acc
     straight = of_many_tasks(inputs, tmp_path / "straight", **learned)
     train.train(straight, accelerator)
     broken = of_many_tasks(inputs, tmp_path / "broken", **learned)
-    rate_of = train.set_learning_rate
-
-    def told_to_end_in_step_7(optimizer, recipe, step):
-        if step == 7:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return rate_of(optimizer, recipe, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train, "set_learning_rate", told_to_end_in_step_7)
-        train.train(broken, accelerator)
+    told_to_end_in(7, broken, accelerator, monkeypatch)
     train.train(of_many_tasks(inputs, tmp_path / "broken", resume=True, **learned), accelerator)
 
     one, other = (run.out / "checkpoint-00000012" for run in (straight, broken))

@@ -15,7 +15,6 @@ Method: Hu et al. 2021, https://arxiv.org/abs/2106.09685
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import warnings
@@ -28,7 +27,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from elixir_coder.checkpoint import sync
+from elixir_coder.checkpoint import replace_folder, sync
 from elixir_coder.errors import CheckpointError, RecipeError, require
 from elixir_coder.generation.adapters import CONFIG, FINGERPRINT, PREFIX, WEIGHTS, fingerprint, read_adapter
 
@@ -122,7 +121,7 @@ def save_adapter(model: PreTrainedModel, name: str, folder: Path) -> None:
         for file in (CONFIG, WEIGHTS):
             shutil.copymode(building / CONFIG, building / file)  # safetensors lets nobody else read what it writes
             sync(building / file)
-        _put_in_place(building, folder)
+        replace_folder(building, folder)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot write {folder}: {error}") from error
     finally:
@@ -168,13 +167,3 @@ def _lora(model: PreTrainedModel, name: str) -> Iterator[tuple[str, nn.Module]]:
     for module_name, module in model.named_modules():
         if name in getattr(module, "lora_A", {}):
             yield module_name, module
-
-
-def _put_in_place(new: Path, folder: Path) -> None:
-    old = folder.with_name(f".{folder.name}.replaced")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)

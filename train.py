@@ -94,7 +94,8 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
         Stop(recipe.stop_after_minutes) as stop,
     ):
         journal.say("  ".join(facts.values()) + (f"  going on after step {progress.step}" if latest else ""))
-        journal.say(assembly.expected(recipe, objective, accelerator))
+        expected = assembly.expected(recipe, objective, accelerator)
+        journal.say(str(expected))
         began = time.monotonic() - progress.seconds
         window = Tally()
         objective.train()
@@ -139,7 +140,7 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
             if step.number % recipe.log_every == 0 or is_final or norms:
                 journal.write(
                     step.number,
-                    **window.record(),
+                    **window.record(expected, accelerator.device),
                     learning_rate=learning_rate,
                     grad_norm=grad_norm.item(),
                     tokens=progress.tokens,

@@ -44,7 +44,7 @@ _RESAMPLES = 200
 # What a metric is worked out from: what the decoder writes, or one of the heads.
 _EVIDENCE: Mapping[str, tuple[str, ...]] = {
     "token_accuracy": ("tokens",),
-    "macro_f1": ("quality", "security"),
+    "macro_average_precision": ("quality", "security"),
     "average_precision": ("clarification", "tags", "edges", "match"),
     "reciprocal_rank": ("contrast",),
 }
@@ -62,7 +62,8 @@ class Sample(NamedTuple):
 @dataclass(frozen=True)
 class TaskScore:
     """metric: one of tasks/registry.METRICS. low, high: its 95% interval, from drawing the rows anew. count: rows.
-    nats: per token of what the decoder writes, None where it writes nothing."""
+    nats: per token of what the decoder writes, None where it writes nothing. f1: macro F1 of labels at the thresholds
+    of the configuration, which nobody has chosen before training is over; None of other tasks."""
 
     metric: str
     value: float
@@ -70,11 +71,13 @@ class TaskScore:
     high: float
     count: int
     nats: float | None = None
+    f1: float | None = None
 
     def record(self) -> dict[str, float]:
         """As it stands in a run's log."""
         record = {self.metric: self.value, "low": self.low, "high": self.high, "count": self.count}
-        return record if self.nats is None else {**record, "nats": self.nats}
+        more = {"nats": self.nats, "macro_f1": self.f1}
+        return record | {name: value for name, value in more.items() if value is not None}
 
 
 # --------------------------------------------------------------------------------------------------- what is held out
@@ -201,6 +204,22 @@ def average_precision(scores: np.ndarray, labels: np.ndarray, weights: np.ndarra
     return float(np.diff(found, prepend=0.0) @ precision / found[-1])
 
 
+def macro_average_precision(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Mean of the average precision of each label that has a positive, among the rows in which it is known; nan without
+    one. No threshold is asked for.
+
+    scores, labels: (R, L), labels 1, 0, or -100. weights: (R,) how often each row counts.
+    """
+    weight = np.ones(len(scores)) if weights is None else weights
+    found = [
+        average_precision(scores[known, label], labels[known, label], weight[known])
+        for label, known in enumerate((labels != UNKNOWN).T)
+        if (labels[:, label] == 1).any()
+    ]
+    real = [value for value in found if not np.isnan(value)]
+    return float(np.mean(real)) if real else float("nan")
+
+
 def macro_f1(given: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Mean of 2·tp / (2·tp + fp + fn) over the labels that have a positive; nan without one.
 
@@ -291,8 +310,8 @@ def _score(task: str, parts: Mapping[str, list[_Part]], config: PretrainedConfig
     if metric == "token_accuracy":
         hits, totals = np.bincount(rows, weights=labels), np.bincount(rows)
         of_rows = lambda weights: float(weights @ hits / (weights @ totals))  # noqa: E731
-    elif metric == "macro_f1":
-        of_rows = lambda weights: macro_f1(_given(values, head, config), labels, weights[rows])  # noqa: E731
+    elif metric == "macro_average_precision":
+        of_rows = lambda weights: macro_average_precision(values, labels, weights[rows])  # noqa: E731
     elif metric == "average_precision":
         order = np.argsort(-values, kind="stable")  # what is sorted is soon sorted again
         rows, values, labels = rows[order], values[order], labels[order]
@@ -304,7 +323,8 @@ def _score(task: str, parts: Mapping[str, list[_Part]], config: PretrainedConfig
         return None
     tokens = parts.get("tokens")
     nats = float(np.concatenate([part.values for part in tokens]).mean()) if tokens else None
-    return TaskScore(metric, value, *_interval(of_rows, value, count), count, nats)
+    f1 = macro_f1(_given(values, head, config), labels) if metric == "macro_average_precision" else None
+    return TaskScore(metric, value, *_interval(of_rows, value, count), count, nats, f1)
 
 
 def _interval(of_rows: Callable[[np.ndarray], float], value: float, count: int) -> tuple[float, float]:

@@ -5,7 +5,7 @@
 From everything that Credo judged; of pairs with a fault written in half of the rows show the faulty text, half the
 clean one. What Credo named is 1 and what it did not is 0; -100 where that says nothing: a check that looks at a whole
 module in a function by itself, one that never speaks here, and what lies behind the end of code that was cut.
-Metric: macro_f1.
+Metric: macro_average_precision.
 
 `tier` says how difficult an example is, for a curriculum that begins with the easy ones.
 """
@@ -36,7 +36,7 @@ class Quality:
     faulty: float = 0.5
 
     name: ClassVar[str] = "quality"
-    metric: ClassVar[str] = "macro_f1"
+    metric: ClassVar[str] = "macro_average_precision"
     columns: ClassVar[tuple[str, ...]] = ("kind", "name", "code", "before", "labels", "before_labels", "checked_by")
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ from elixir_coder.tasks.write_tests import WriteTests
 METRICS: Mapping[str, str] = MappingProxyType(
     {
         "token_accuracy": "share of the target's tokens that are the most probable",
-        "macro_f1": "mean over the labels that have a positive of the harmonic mean of precision and recall",
+        "macro_average_precision": "mean over the labels that have a positive of their average precision",
         "average_precision": "precision at each positive, best first, and the mean of them",
         "reciprocal_rank": "mean of 1 / the place of the right text among all candidates of the batch",
     }

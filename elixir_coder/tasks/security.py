@@ -5,7 +5,8 @@
 
 From everything that Sobelow judged; of pairs with a fault written in those that it has something to say of, half of the
 rows the faulty text, half the clean one. The sentence comes from the one who wrote the fault; what stood in the code
-before has rule and line only. Long code is cut at its end, with the findings there. Metric: macro_f1 of the judgements.
+before has rule and line only. Long code is cut at its end, with the findings there. Metric: macro_average_precision of
+the judgements.
 
 Method: after VulLLM, Du et al. 2024, https://arxiv.org/abs/2406.03718: detect, locate, explain.
 """
@@ -34,7 +35,7 @@ class Security:
     faulty: float = 0.5
 
     name: ClassVar[str] = "security"
-    metric: ClassVar[str] = "macro_f1"
+    metric: ClassVar[str] = "macro_average_precision"
     columns: ClassVar[tuple[str, ...]] = (
         *("kind", "name", "code", "before", "diagnosis", "injected", "labels", "before_labels", "checked_by"),
     )

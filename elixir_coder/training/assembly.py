@@ -19,7 +19,7 @@ from elixir_coder.training import adapters, sharding, state
 from elixir_coder.training.batches import Batches
 from elixir_coder.training.curriculum import Curriculum
 from elixir_coder.training.distillation import Teacher, student_config, student_from
-from elixir_coder.training.estimate import estimate, measure_rates
+from elixir_coder.training.estimate import Estimate, estimate, measure_rates
 from elixir_coder.training.losses import positive_weights
 from elixir_coder.training.mixture import Mixture, build_mixture
 from elixir_coder.training.objective import LossSettings, Objective
@@ -185,8 +185,8 @@ def build_batches(
     )
 
 
-def expected(recipe: TrainRecipe, objective: Objective, accelerator: Accelerator) -> str:
-    """What the run will take of each process, as a table; for a run of some length also how fast it will be."""
+def expected(recipe: TrainRecipe, objective: Objective, accelerator: Accelerator) -> Estimate:
+    """What the run will take of each process; for a run of some length also how fast it will be."""
     parts = accelerator.num_processes * recipe.gradient_accumulation
     longest = recipe.source_length + recipe.target_length
     shape: dict[str, Any] = {
@@ -197,15 +197,13 @@ def expected(recipe: TrainRecipe, objective: Objective, accelerator: Accelerator
     }
     config = objective.model.config
     rates = measure_rates(config, **shape, device=accelerator.device) if recipe.steps >= _LONG_RUN else None
-    return str(
-        estimate(
-            config,
-            **shape,
-            gradient_checkpointing=recipe.gradient_checkpointing,
-            logits_chunk=recipe.logits_chunk,
-            num_processes=accelerator.num_processes,
-            sharding=sharding.kind(accelerator),
-            adapter_rank=recipe.adapter_rank if recipe.adapter else None,
-            rates=rates,
-        )
+    return estimate(
+        config,
+        **shape,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        logits_chunk=recipe.logits_chunk,
+        num_processes=accelerator.num_processes,
+        sharding=sharding.kind(accelerator),
+        adapter_rank=recipe.adapter_rank if recipe.adapter else None,
+        rates=rates,
     )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from elixir_coder.training.batches import Step
+from elixir_coder.training.estimate import Estimate
 
 
 class Tally:
@@ -27,11 +30,15 @@ class Tally:
         for name, mean in means.items():
             self.means.setdefault(name, []).append(mean)
 
-    def record(self) -> dict[str, Any]:
-        """loss: mean of the steps, as weighted. padding: share of all places. tasks: mean loss of each."""
-        return {
+    def record(self, expected: Estimate, device: torch.device) -> dict[str, Any]:
+        """loss: mean of the steps, as weighted. padding: share of all places. tasks: mean loss of each. mfu: share of
+        the accelerator's peak in bf16, where it is known."""
+        record = {
             "loss": self.loss / self.steps,
             "tokens_per_second": self.tokens / self.seconds,
             "padding": 1 - self.tokens / self.places,
             "tasks": {name: sum(means) / len(means) for name, means in self.means.items()},
         }
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        utilization = expected.utilization(self.tokens / self.seconds, name)
+        return record if utilization is None else {**record, "mfu": utilization}

@@ -17,6 +17,7 @@ from elixir_coder.evaluation.tasks import (
     average_precision,
     batches_of,
     failures,
+    macro_average_precision,
     macro_f1,
     measure,
     sample_rows,
@@ -89,6 +90,24 @@ def test_macro_f1_is_that_of_the_definition(rows):
     given_, labels = (np.array([[cell[part] for cell in row] for row in rows]) for part in (0, 1))
     expected = sum(each_label) / len(each_label) if each_label else math.nan
     assert macro_f1(given_, labels) == pytest.approx(expected, nan_ok=True)
+
+
+@given(
+    st.lists(st.tuples(*[st.tuples(st.integers(-3, 3), st.sampled_from([1, 0, -100]))] * 3), min_size=1, max_size=8),
+    st.data(),
+)
+def test_macro_average_precision_is_the_mean_over_the_labels_that_are_there(rows, data):
+    times = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)))
+    scores, labels = (np.array([[cell[part] for cell in row] for row in rows], dtype=float) for part in (0, 1))
+    repeated = np.repeat(np.arange(len(rows)), times)
+    each_label = [
+        average_precision(*(each[known] for each in (scores[repeated, n], labels[repeated, n])))
+        for n in range(3)
+        for known in [labels[repeated, n] != -100]
+    ]
+    real = [value for value in each_label if not math.isnan(value)]
+    expected = sum(real) / len(real) if real else math.nan
+    assert macro_average_precision(scores, labels, np.array(times, dtype=float)) == pytest.approx(expected, nan_ok=True)
 
 
 # ------------------------------------------------------------------------------------------- predictions made by hand
@@ -176,10 +195,11 @@ def test_labels_count_from_the_threshold_of_the_configuration(multitask, monkeyp
     def score():
         return measure(Told(multitask, ("quality",), told), [batch])["quality"]
 
-    assert score().value == pytest.approx((2 / 3 + 0) / 2)
-    assert (score().metric, score().count, score().nats) == ("macro_f1", 3, None)
+    assert score().f1 == pytest.approx((2 / 3 + 0) / 2)
+    assert score().value == pytest.approx((1 + 0.5) / 2)
+    assert (score().metric, score().count, score().nats) == ("macro_average_precision", 3, None)
     monkeypatch.setattr(multitask.config, "quality_thresholds", [0.7, 0.5])
-    assert score().value == 0
+    assert (score().f1, score().value) == (0, pytest.approx(0.75))
 
 
 def test_a_clarification_is_ranked_and_a_rank_is_inverted(multitask):
@@ -302,7 +322,7 @@ def test_nats_are_those_of_the_model_and_batches_do_not_matter(objective, multit
     one_by_one = measure(objective, batches_of(objective, samples, max_tokens=1))
     assert len(list(batches_of(objective, samples, max_tokens=1))) == 10
     for task, score in scores.items():
-        assert dataclasses.astuple(one_by_one[task])[1:] == pytest.approx(dataclasses.astuple(score)[1:], rel=1e-5)
+        assert one_by_one[task].record() == pytest.approx(score.record(), rel=1e-5)
 
 
 def test_tasks_for_which_nothing_is_written_are_measured_and_examined(multitask, folders, setup, tokenizer):
@@ -310,7 +330,7 @@ def test_tasks_for_which_nothing_is_written_are_measured_and_examined(multitask,
     objective = Objective(multitask, ("quality",))
     samples = sample_rows(tasks, folders, 16, setup=setup)
     score = measure(objective, batches_of(objective, samples))["quality"]
-    assert (score.metric, score.count, score.nats) == ("macro_f1", 16, None)
+    assert (score.metric, score.count, score.nats) == ("macro_average_precision", 16, None)
     assert score.low <= score.value <= score.high
     assert "| label | there | missed | invented |" in failures(objective, samples, tokenizer)
 

@@ -319,7 +319,8 @@ def test_a_run_goes_on_without_its_terminal():
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is told to ignore it
 from elixir_coder.training.dashboard import Dashboard
 dashboard = Dashboard("multi", steps=1000)
 for step in range(1, 1001):

@@ -97,7 +97,7 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
         expected = assembly.expected(recipe, objective, accelerator)
         journal.say(str(expected))
         began = time.monotonic() - progress.seconds
-        window = Tally()
+        tally = Tally()
         objective.train()
         for step in batches.steps(progress.step + 1, recipe.steps, progress.cursors):
             step_began = time.monotonic()
@@ -127,7 +127,7 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
             progress = state.Progress(
                 step.number, progress.tokens + step.num_tokens, time.monotonic() - began, cursors=step.cursors
             )
-            window.add(step, (sums * coefficients).sum().item(), means, time.monotonic() - step_began)
+            tally.add(step, (sums * coefficients).sum().item(), means, time.monotonic() - step_began)
             journal.tick(step.number)
 
             is_final = step.number == recipe.steps
@@ -140,7 +140,7 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
             if step.number % recipe.log_every == 0 or is_final or norms:
                 journal.write(
                     step.number,
-                    **window.record(expected, accelerator.device),
+                    **tally.record(expected, accelerator.device),
                     learning_rate=learning_rate,
                     grad_norm=grad_norm.item(),
                     tokens=progress.tokens,
@@ -149,7 +149,7 @@ def train(recipe: TrainRecipe, accelerator: Accelerator) -> None:
                     weights=terms.weights() if recipe.loss_weighting != "fixed" else {},
                     gradient_norms=norms,
                 )
-                window = Tally()
+                tally = Tally()
             is_measured = is_due(step.number, recipe.eval_every) or is_final
             is_saved = is_due(step.number, recipe.save_every) or is_final or stops
             if is_measured or is_saved:

@@ -73,15 +73,8 @@ def padded_steps(model: Any, rows: list[Row], size: int, by_length: bool) -> lis
 
 
 def packed_steps(objective: Objective, rows: list[Row], size: int) -> list[Step]:
-    config = objective.model.config
-
     def step(group: list[Row]) -> Step:
-        batch = collate(
-            [(0, row) for row in group],
-            pad_token_id=config.pad_token_id,
-            start_token_id=config.decoder_start_token_id,
-            label_sizes=objective.label_sizes,
-        )
+        batch = collate([(0, row) for row in group], **objective.collating)
         coefficients = torch.zeros(1, len(KINDS))
         coefficients[0, 0] = 1 / sum(len(row.target) for row in group)
         return lambda: (objective(batch, coefficients).total, batch["input_ids"].numel() + batch["labels"].numel())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +66,15 @@ def read_held_out(recipe: TrainRecipe) -> list[Example]:
     chosen: list[Example] = []
     num_bytes = 0
     folders = [folder for folder in recipe.data if "validation" in splits_of(folder)] or recipe.data[:1]
-    examples = [
-        example for folder in folders for example in read_shards(folder, "validation", columns=("code", "kind"))
-    ]
-    files = [example for example in examples if example.kind == "file"]
-    for example in files or examples:
+
+    def examples() -> Iterator[Example]:
+        for folder in folders:
+            yield from read_shards(folder, "validation", columns=("code", "kind"))
+
+    has_files = any(example.kind == "file" for example in examples())
+    for example in examples():
+        if has_files and example.kind != "file":
+            continue
         num_bytes += len(example.code.encode())
         if len(chosen) == recipe.eval_files or (chosen and num_bytes > recipe.eval_bytes):
             break

@@ -31,7 +31,7 @@ from elixir_coder.generation.healing import TokenTexts, token_texts
 from elixir_coder.tasks.registry import TASKS, WINDOW_TASKS
 from elixir_coder.tasks.row import UNKNOWN, ExampleTask, Row, Setup
 from elixir_coder.tasks.window import Window
-from elixir_coder.training.packing import collate
+from elixir_coder.training.packing import collate, text_numbers
 from tokenization_elixir_coder import KEYWORDS
 
 if TYPE_CHECKING:
@@ -170,20 +170,10 @@ def batches_of(
         for sample in rows:
             batch.append((number, sample.row))
             if sum(row.num_tokens for _, row in batch) >= max_tokens:
-                yield _collated(objective, batch)
+                yield collate(batch, **objective.collating)
                 batch = []
         if batch:
-            yield _collated(objective, batch)
-
-
-def _collated(objective: Objective, rows: Sequence[tuple[int, Row]]) -> Batch:
-    config = objective.model.config
-    return collate(
-        rows,
-        pad_token_id=config.pad_token_id,
-        start_token_id=config.decoder_start_token_id,
-        label_sizes=objective.label_sizes,
-    )
+            yield collate(batch, **objective.collating)
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -257,7 +247,7 @@ class _Part(NamedTuple):
 def _predicted(objective: Objective, batch: Batch, number: int) -> Iterator[_Part]:
     device = objective.model.device
     told = objective.predict({name: tensor.to(device) for name, tensor in batch.items()})
-    read, written = (_text_numbers(batch[f"{side}segment_ids"].cpu()) for side in ("", "decoder_"))
+    read, written = (text_numbers(batch[f"{side}segment_ids"].cpu()) for side in ("", "decoder_"))
     yield from _split("tokens", number, told.token_tasks, written[told.token_places], told.token_nats, told.token_hits)
     for head, logits in told.logits.items():
         values, labels = logits, told.labels[head]
@@ -274,13 +264,6 @@ def _predicted(objective: Objective, batch: Batch, number: int) -> Iterator[_Par
         yield from _split(head, number, tasks, texts, values, labels)
     if len(told.ranks):
         yield from _split("contrast", number, told.rank_tasks, batch["queries"].cpu(), told.ranks, told.ranks)
-
-
-def _text_numbers(segment_ids: torch.Tensor) -> torch.Tensor:
-    """(B × S,) the number of the text at each place: packed they are numbered in one row, padded each has a row."""
-    if len(segment_ids) == 1:
-        return segment_ids.flatten() - 1
-    return torch.arange(len(segment_ids))[:, None].expand_as(segment_ids).flatten()
 
 
 def _split(
@@ -396,7 +379,7 @@ def failures(
         for task, rows in samples.items():
             judged = []
             for sample in rows[:most]:
-                batch = _collated(objective, [(objective.tasks.index(task), sample.row)])
+                batch = collate([(objective.tasks.index(task), sample.row)], **objective.collating)
                 judged.append(_Judged(sample, {part.head: part for part in _predicted(objective, batch, 0)}))
             section = [
                 *_token_errors(task, judged, texts, tokenizer),

@@ -38,20 +38,16 @@ def build_model(recipe: TrainRecipe, tokenizer: PreTrainedTokenizerBase, latest:
     overrides = checkpoint.config_overrides(recipe.config_overrides)
     judges = any(set(HEADS) & set(registry.TASKS[name].heads) for name in recipe.shares if name in registry.TASKS)
     weights = recipe.init_from if recipe.adapter else latest or recipe.init_from
+    saved = "generation" if weights is None else checkpoint.saved_kind(checkpoint.load_config(weights), weights)
+    kind = "multitask" if judges else saved
     torch.manual_seed(recipe.seed)
-    if weights is None and recipe.student_layers:
-        saved, model = "", build_student(recipe, overrides, "multitask" if judges else "generation")
-    elif weights is None:
-        fields = checkpoint.vocabulary_fields(tokenizer) | overrides
-        saved, model = (
-            "",
-            checkpoint.new_model(
-                checkpoint.preset_config(recipe.preset, **fields), "multitask" if judges else "generation"
-            ),
-        )
+    if weights is not None:
+        model = checkpoint.load_model(weights, kind, **overrides)
+    elif recipe.student_layers:
+        model = build_student(recipe, overrides, kind)
     else:
-        saved = checkpoint.saved_kind(checkpoint.load_config(weights), weights)
-        model = checkpoint.load_model(weights, "multitask" if judges else saved, **overrides)
+        fields = checkpoint.vocabulary_fields(tokenizer) | overrides
+        model = checkpoint.new_model(checkpoint.preset_config(recipe.preset, **fields), kind)
     checkpoint.check_vocabulary(model.config, tokenizer, recipe.tokenizer)
     if judges and saved != "multitask":
         expect_few_labels(model)
@@ -168,7 +164,6 @@ def label_weights(recipe: TrainRecipe, mixture: Mixture) -> dict[str, torch.Tens
 def build_batches(
     recipe: TrainRecipe, objective: Objective, mixture: Mixture, curriculum: Curriculum, num_processes: int
 ) -> Batches:
-    config = objective.model.config
     return Batches(
         mixture,
         curriculum,
@@ -176,12 +171,7 @@ def build_batches(
         batch_tokens=recipe.batch_tokens,
         parts=num_processes * recipe.gradient_accumulation,
         seed=recipe.seed,
-        collating={
-            "pad_token_id": config.pad_token_id,
-            "start_token_id": config.decoder_start_token_id,
-            "label_sizes": objective.label_sizes,
-            "packed": recipe.packing and not recipe.compile,
-        },
+        collating={**objective.collating, "packed": recipe.packing and not recipe.compile},
     )
 
 

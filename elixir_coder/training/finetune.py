@@ -195,11 +195,7 @@ def batches_of(
         batch_tokens=batch_tokens,
         parts=1,
         seed=seed,
-        collating={
-            "pad_token_id": model.config.pad_token_id,
-            "start_token_id": model.config.decoder_start_token_id,
-            "label_sizes": Objective(model, tuple(tasks)).label_sizes,
-        },
+        collating=Objective(model, tuple(tasks)).collating,
     )
 
 

@@ -15,6 +15,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,10 +29,9 @@ from elixir_coder.training.losses import (
     contrastive_losses,
     distillation_losses,
     multi_label_losses,
-    same_texts,
     token_losses,
 )
-from elixir_coder.training.packing import HEADS
+from elixir_coder.training.packing import HEADS, text_numbers
 
 # What a task may train; the second axis of coefficients, sums and counts.
 KINDS = ("tokens", *HEADS, "tags", "edges", "contrast", "match")
@@ -97,7 +97,7 @@ def counts_of(batch: Mapping[str, torch.Tensor], num_tasks: int) -> torch.Tensor
             add(head, batch["text_tasks"][(batch[f"{head}_labels"] != UNKNOWN).any(dim=1)])
     if "tags" in batch:
         known = (batch["tags"] != UNKNOWN).flatten()
-        add("tags", batch["text_tasks"][_text_numbers(batch["segment_ids"])[known]])
+        add("tags", batch["text_tasks"][text_numbers(batch["segment_ids"])[known]])
     if "edges" in batch:
         add("edges", batch["edge_tasks"])
     if "queries" in batch:
@@ -148,6 +148,16 @@ class Objective(nn.Module):
         """Labels of each head."""
         config = self.model.config
         return {"quality": config.num_quality_labels, "security": config.num_security_labels, "clarification": 1}
+
+    @property
+    def collating(self) -> dict[str, Any]:
+        """What `packing.collate` has to know of the model."""
+        config = self.model.config
+        return {
+            "pad_token_id": config.pad_token_id,
+            "start_token_id": config.decoder_start_token_id,
+            "label_sizes": self.label_sizes,
+        }
 
     def forward(self, batch: Mapping[str, torch.Tensor], coefficients: torch.Tensor) -> Losses:
         """batch: of `packing.collate`. coefficients: (tasks, KINDS) float32, what each loss is multiplied by before all
@@ -273,7 +283,7 @@ class Objective(nn.Module):
                 candidates,
                 batch["positives"],
                 self.heads.log_temperature.exp(),
-                excluded=self._same(batch),
+                excluded=batch["same"],
             )
             yield "contrast", losses, batch["text_tasks"][batch["queries"]]
 
@@ -284,7 +294,7 @@ class Objective(nn.Module):
         if "tags" in batch:
             tags = batch["tags"].flatten()
             known = (tags != UNKNOWN).nonzero().squeeze(1)
-            tasks = batch["text_tasks"][_text_numbers(batch["segment_ids"])[known]]
+            tasks = batch["text_tasks"][text_numbers(batch["segment_ids"])[known]]
             yield "tags", self.heads["tags"](states.encoder[known]).squeeze(-1), tags[known], tasks
         if "edges" in batch:
             one, other, labels = batch["edges"].unbind(dim=1)
@@ -314,13 +324,7 @@ class Objective(nn.Module):
     def _similarities(self, batch: Mapping[str, torch.Tensor], states: _States) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines (k, c), and which of them do not count because the text is that of the right candidate."""
         queries, candidates = self._vectors(batch, states)
-        return queries @ candidates.T, self._same(batch)
-
-    def _same(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(k, c): candidates that are, word for word, the right one of a query."""
-        ids, numbers = batch["input_ids"].flatten(), _text_numbers(batch["segment_ids"])
-        texts = [tuple(ids[numbers == candidate].tolist()) for candidate in batch["candidates"].tolist()]
-        return same_texts(texts, batch["positives"].tolist()).to(ids.device)
+        return queries @ candidates.T, batch["same"]
 
 
 @dataclass(frozen=True)
@@ -348,15 +352,7 @@ def _inputs(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _means(hidden: torch.Tensor, segment_ids: torch.Tensor, num_texts: int) -> torch.Tensor:
     """Mean state of each text: (B, S, D) -> (n, D)."""
     real = (segment_ids > 0).flatten()
-    numbers = _text_numbers(segment_ids)[real]
+    numbers = text_numbers(segment_ids)[real]
     states = hidden.reshape(-1, hidden.shape[-1])[real]
     sums = states.new_zeros(num_texts, states.shape[-1]).index_add(0, numbers, states)
     return sums / torch.bincount(numbers, minlength=num_texts).to(states.dtype)[:, None]
-
-
-def _text_numbers(segment_ids: torch.Tensor) -> torch.Tensor:
-    """Number of the text, from 0, of each place in B × S; -1 for padding."""
-    if len(segment_ids) == 1:
-        return segment_ids.flatten() - 1
-    rows = torch.arange(len(segment_ids), device=segment_ids.device)[:, None]
-    return torch.where(segment_ids > 0, rows, -1).flatten()

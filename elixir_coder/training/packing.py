@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from elixir_coder.tasks.row import UNKNOWN, Row
+from elixir_coder.training.losses import same_texts
 
 HEADS = ("quality", "security", "clarification")
 
@@ -51,7 +52,8 @@ def collate(
     decoder_input_ids, decoder_segment_ids, labels, token_tasks (B, T); text_tasks (n,);
     HEAD_labels (n, labels) int8; tags (B, S) int8; edges (E, 3): two tokens as places in B × S, and the label, with
     edge_tasks (E,); queries (k,), positives (k,), candidates (c,) as numbers of texts, `positives` as places in
-    `candidates`; match_tokens (m,) as places in B × T, with match_labels (m,).
+    `candidates`, and same (k, c), which candidates are word for word the right one of a query; match_tokens (m,) as
+    places in B × T, with match_labels (m,).
     What no row has is not there.
     """
     texts: list[list[int]] = []  # what the encoder reads
@@ -87,6 +89,17 @@ def collate(
     _add_labels(batch, rows, owners, sources, label_sizes)
     _add_pairs(batch, rows, owners, targets)
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
+
+
+def text_numbers(segment_ids: torch.Tensor) -> torch.Tensor:
+    """(B × places,) number of the text, from 0, at each place of what `collate` made; -1 for padding.
+
+    Packed, texts are numbered in their one row; padded, each has a row of its own.
+    """
+    if len(segment_ids) == 1:
+        return segment_ids.flatten() - 1
+    rows = torch.arange(len(segment_ids), device=segment_ids.device)[:, None]
+    return torch.where(segment_ids > 0, rows, -1).flatten()
 
 
 class _Layout:
@@ -199,6 +212,8 @@ def _add_pairs(
             candidates += range(owner + 1, owner + 1 + len(row.candidates))
     if queries:
         batch |= {"queries": np.array(queries), "positives": np.array(positives), "candidates": np.array(candidates)}
+        texts = [tuple(text) for _, row in rows for text in row.candidates]
+        batch["same"] = same_texts(texts, positives).numpy()
     matched = [(owner, row.match) for owner, (_, row) in zip(owners, rows) if row.match is not None]
     if matched:
         batch["match_tokens"] = np.array([targets.place(owner).stop - 1 for owner, _ in matched])

@@ -733,17 +733,17 @@ class ElixirCoderStack(ElixirCoderPreTrainedModel):
 
     def blocks_of(
         self,
-        segment_ids: torch.Tensor,
+        runs: tuple[list[tuple[int, int]], list[int]],
         hidden: torch.Tensor,
         attention_mask: torch.Tensor | None,
         position_ids: torch.Tensor | None,
     ) -> ElixirCoderBlocks:
-        """How self-attention of `hidden`, (B, L, D), is cut where a row holds many texts.
+        """How self-attention of `hidden`, (B, L, D), is cut where a row holds many texts. runs: of `runs_of`.
 
         attention_mask: (B, L, L), 1 where the first token may see the second, as far as both are of one text.
         position_ids: (B, L) of the texts; None where each counts from 0.
         """
-        names, lengths = runs_of(segment_ids)
+        names, lengths = runs
         limit = self.config.max_position_embeddings
         longest = max((length for (_, segment), length in zip(names, lengths) if segment), default=0)
         if longest > limit:
@@ -758,7 +758,7 @@ class ElixirCoderStack(ElixirCoderPreTrainedModel):
             common = torch.full((1, 1, longest, longest), torch.finfo(hidden.dtype).min, device=hidden.device).triu(1)
         masks: list[torch.Tensor | None] = []
         starts = [0, *accumulate(lengths)]
-        width = segment_ids.shape[1]
+        width = hidden.shape[1]
         for (row, segment), start, length in zip(names, starts, lengths):
             place = slice(start - row * width, start - row * width + length)
             mask = common[:, :, :length, :length] if common is not None and segment else None
@@ -825,7 +825,7 @@ class ElixirCoderEncoder(ElixirCoderStack):
             positions = positions_from_mask(real_tokens(attention_mask), length, device)
         hidden = self.embed(input_ids, inputs_embeds, positions)
         if segment_ids is not None:
-            kwargs["blocks"] = self.blocks_of(segment_ids, hidden, attention_mask, position_ids)
+            kwargs["blocks"] = self.blocks_of(runs_of(segment_ids), hidden, attention_mask, position_ids)
             mask = position_bias = None
         else:
             mask = create_bidirectional_mask(
@@ -866,34 +866,40 @@ class ElixirCoderDecoder(ElixirCoderStack):
         encoder_segment_ids: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPastAndCrossAttentions:
-        if segment_ids is not None:
-            return self._read_segments(
-                input_ids, inputs_embeds, segment_ids, encoder_hidden_states, encoder_segment_ids, **kwargs
-            )
-        if use_cache and past_key_values is None:
+        is_packed = segment_ids is not None
+        if is_packed:
+            past_key_values = None
+        elif use_cache and past_key_values is None:
             past_key_values = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
         num_past = 0 if past_key_values is None else past_key_values.get_seq_length()
-        length, device = self.check_input(input_ids, inputs_embeds, num_past)
-        index = torch.arange(length, device=device)[None] + num_past
-        is_padded = attention_mask is not None and attention_mask.dim() == 2
-        positions = positions_from_mask(attention_mask, length, device) if is_padded else index
+        length, device = self.check_input(input_ids, inputs_embeds, num_past, is_packed)
+        if is_packed:
+            positions = positions_in_segments(segment_ids)
+        elif attention_mask is not None and attention_mask.dim() == 2:
+            positions = positions_from_mask(attention_mask, length, device)
+        else:
+            positions = torch.arange(length, device=device)[None] + num_past
         hidden = self.embed(input_ids, inputs_embeds, positions)
 
-        self_cache = None if past_key_values is None else past_key_values.self_attention_cache
-        mask = create_causal_mask(
-            config=self.config,
-            inputs_embeds=hidden,
-            attention_mask=additive_mask(attention_mask, hidden.dtype),
-            past_key_values=self_cache,
-        )
-        encoder_mask = create_bidirectional_mask(
-            config=self.config,
-            inputs_embeds=hidden,
-            attention_mask=encoder_attention_mask,
-            encoder_hidden_states=encoder_hidden_states,
-        )
-        num_keys = length if self_cache is None else self_cache.get_mask_sizes(length, 0)[0]
-        mask, position_bias = self.scores_to_add(mask, hidden, num_keys, num_past)
+        if is_packed:
+            kwargs |= self._blocks(hidden, segment_ids, encoder_segment_ids)
+            mask = encoder_mask = position_bias = None
+        else:
+            self_cache = None if past_key_values is None else past_key_values.self_attention_cache
+            mask = create_causal_mask(
+                config=self.config,
+                inputs_embeds=hidden,
+                attention_mask=additive_mask(attention_mask, hidden.dtype),
+                past_key_values=self_cache,
+            )
+            encoder_mask = create_bidirectional_mask(
+                config=self.config,
+                inputs_embeds=hidden,
+                attention_mask=encoder_attention_mask,
+                encoder_hidden_states=encoder_hidden_states,
+            )
+            num_keys = length if self_cache is None else self_cache.get_mask_sizes(length, 0)[0]
+            mask, position_bias = self.scores_to_add(mask, hidden, num_keys, num_past)
         rotation = self.rotation(positions, hidden.dtype)
         for layer in self.layers:
             hidden = layer(
@@ -910,38 +916,17 @@ class ElixirCoderDecoder(ElixirCoderStack):
             last_hidden_state=self.finish(hidden), past_key_values=past_key_values
         )
 
-    def _read_segments(
-        self,
-        input_ids: torch.Tensor | None,
-        inputs_embeds: torch.Tensor | None,
-        segment_ids: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        encoder_segment_ids: torch.Tensor,
-        **kwargs: Any,
-    ) -> BaseModelOutputWithPastAndCrossAttentions:
-        """The whole pass over rows of many texts, each of which sees itself and its own source alone. No cache."""
-        self.check_input(input_ids, inputs_embeds, is_packed=True)
-        positions = positions_in_segments(segment_ids)
-        hidden = self.embed(input_ids, inputs_embeds, positions)
-        blocks = self.blocks_of(segment_ids, hidden, None, None)
+    def _blocks(
+        self, hidden: torch.Tensor, segment_ids: torch.Tensor, encoder_segment_ids: torch.Tensor
+    ) -> dict[str, ElixirCoderBlocks]:
+        """What layers are told of rows of many texts, each of which sees itself and its own source alone."""
+        runs = runs_of(segment_ids)
+        blocks = self.blocks_of(runs, hidden, None, None)
         sources, lengths = runs_of(encoder_segment_ids)
         places = {name: index for index, name in enumerate(sources)}
-        seen = [places.get(name) for name in runs_of(segment_ids)[0]]
+        seen = [places.get(name) for name in runs[0]]
         encoder_blocks = ElixirCoderBlocks(blocks.queries, lengths, seen, [None] * len(seen))
-        rotation = self.rotation(positions, hidden.dtype)
-        for layer in self.layers:
-            hidden = layer(
-                hidden,
-                None,
-                None,
-                encoder_hidden_states,
-                None,
-                rotation=rotation,
-                blocks=blocks,
-                encoder_blocks=encoder_blocks,
-                **kwargs,
-            )
-        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=self.finish(hidden))
+        return {"blocks": blocks, "encoder_blocks": encoder_blocks}
 
 
 # ------------------------------------------------------------------------------------------------------------- models

@@ -135,14 +135,14 @@ class Dashboard:
 
     def _times(self) -> list[str]:
         (first_step, began), now = self.points[0], self.clock()
-        items = [f"elapsed {_time(self.seconds_before + now - began)}"]
+        items = [f"elapsed {duration(self.seconds_before + now - began)}"]
         left = self.steps - self.step
         if left > 0 and self.step > first_step:
             # The last half of the time: long enough to hold evaluations and saves in their share, and without the
             # slow first steps, in which kernels are chosen and compiled.
             step, then = next(point for point in reversed(self.points) if point[1] <= (began + now) / 2)
             if self.step > step:
-                items.append(f"left {_time(left * (now - then) / (self.step - step))}")
+                items.append(f"left {duration(left * (now - then) / (self.step - step))}")
         return items + [self._number(name) for name in ("tokens_per_second", "mfu") if name in self.values]
 
     def _numbers(self) -> list[str]:
@@ -300,5 +300,6 @@ def _bar(done: float, width: int, encoding: str | None) -> str:
     return ("█" * full + (" ▏▎▍▌▋▊▉"[part] if part else "")).ljust(width, "░")
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In h:mm:ss."""
     return str(timedelta(seconds=round(seconds)))

@@ -18,7 +18,6 @@ import platform
 import resource
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +26,7 @@ from typing import Any
 import torch
 
 from elixir_coder.errors import require
-from elixir_coder.training.dashboard import SURENESS, Dashboard, headline, is_terminal
+from elixir_coder.training.dashboard import SURENESS, Dashboard, duration, headline, is_terminal
 from elixir_coder.training.state import SETTINGS, best_checkpoint, read_progress
 
 _LIBRARIES = ("elixir-coder", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy")
@@ -162,13 +161,13 @@ def write_report(out: Path, facts: Mapping[str, str], errors: str = "") -> None:
         "| step | tokens | h:mm:ss | held-out bits per byte |",
         "|---:|---:|---:|---:|",
         *(
-            f"| {each['step']:,} | {each['tokens']:,} | {_time(each['seconds'])} | {each['bits_per_byte']:.4f} |"
+            f"| {each['step']:,} | {each['tokens']:,} | {duration(each['seconds'])} | {each['bits_per_byte']:.4f} |"
             for each in held_out
         ),
         "",
         *_task_section(curves),
         *_notes_section(notes),
-        f"Cost: {_time(done['seconds'])} (h:mm:ss) for {done['step']:,} steps, {done['tokens']:,} tokens read and "
+        f"Cost: {duration(done['seconds'])} (h:mm:ss) for {done['step']:,} steps, {done['tokens']:,} tokens read and "
         f"written, {done['tokens'] / max(done['seconds'], 1e-9):,.0f} a second with all evaluations and saves.",
         "",
         *(f"{name}: {fact}\n" for name, fact in facts.items()),
@@ -297,10 +296,6 @@ def _named(best: Path | None) -> str:
     bits_per_byte = read_progress(best).bits_per_byte
     score = "not measured" if bits_per_byte is None else f"{bits_per_byte:.4f} held-out bits per byte"
     return f"`{best.name}`, {score}; the link `best` points to it."
-
-
-def _time(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
 
 
 def _draw(path: Path, training: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> None:
